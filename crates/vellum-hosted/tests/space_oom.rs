@@ -1,0 +1,97 @@
+//! Without memory: an error, everything as it was, and every frame given back.
+mod space_support;
+
+use space_support::model::Model;
+use space_support::*;
+use vellum::space::{Access, FaultError, PageProperty, VmSpace, VmSpaceError};
+use vellum_machine::addr::PAGE_SIZE;
+
+const ALL: std::ops::Range<usize> = 0..600_000;
+
+/// Some of everything that allocates. Each step either happens or leaves the space as it was.
+fn suite() -> Result<(), VmSpaceError> {
+    let space = VmSpace::new()?;
+    space.activate();
+    let mut model = Model::default();
+    let outcome = steps(&space, &mut model);
+    fail_allocation(0);
+    space.activate();
+    model.check(&space, ALL);
+    (0..8).chain([511, 512, 300_000, 599_999]).for_each(|n| model.check_access(n));
+    outcome
+}
+
+fn steps(space: &VmSpace, model: &mut Model) -> Result<(), VmSpaceError> {
+    for n in [0, 1, 511, 512, 300_000, 599_999, 1] {
+        let frame = try_user_frame().ok_or(VmSpaceError::NoMemory)?;
+        model.map_in(space, n, frame, PageProperty::user(Access::RW))?;
+    }
+    let mut cursor = space.cursor_mut(pages(ALL))?;
+    assert_eq!(cursor.unmap(512 * PAGE_SIZE)?, model.unmap(0..512));
+    cursor.jump(page(0)).unwrap();
+    let protected = cursor.protect(600_000 * PAGE_SIZE, |prop| prop.with_access(Access::R))?;
+    assert_eq!(protected, model.protect(ALL, Access::R));
+    drop(cursor);
+    let frame = try_user_frame().ok_or(VmSpaceError::NoMemory)?;
+    model.map_in(space, 2, frame, PageProperty::user(Access::RX))?;
+    let other = VmSpace::new()?;
+    other.activate();
+    space.cursor(pages(5..6)).map(drop)?;
+    let mut cursor = other.cursor_mut(pages(ALL))?;
+    cursor.map(item_or(VmSpaceError::NoMemory)?).map_err(|refused| refused.error)?;
+    drop(cursor);
+    VmSpace::deactivate_current();
+    Ok(())
+}
+
+fn item_or(error: VmSpaceError) -> Result<vellum::space::MappedItem, VmSpaceError> {
+    let frame = try_user_frame().ok_or(error)?;
+    Ok(vellum::space::MappedItem { frame, prop: PageProperty::user(Access::RW) })
+}
+
+#[test]
+fn each_allocation_can_fail() {
+    on_machine(|| {
+        let free = count_free();
+        for nth in 1.. {
+            fail_allocation(nth);
+            let outcome = suite();
+            fail_allocation(0);
+            VmSpace::deactivate_current();
+            assert_eq!(count_free(), free, "with allocation {nth} failing");
+            match outcome {
+                Ok(()) => {
+                    assert!(nth > 10, "{nth} allocations are too few");
+                    return;
+                }
+                Err(error) => assert_eq!(error, VmSpaceError::NoMemory, "with allocation {nth} failing"),
+            }
+        }
+    });
+}
+
+#[test]
+fn nothing_left_at_all() {
+    on_machine(|| {
+        let free = count_free();
+        let space = active_space();
+        space.set_fault_handler(|space, fault| {
+            let n = (fault.addr.0 - BASE.0) / PAGE_SIZE;
+            let frame = try_user_frame().ok_or(FaultError::NoMemory)?;
+            let prop = PageProperty::user(Access::RW);
+            space.cursor_mut(pages(n..n + 1))?.map(vellum::space::MappedItem { frame, prop })?;
+            Ok(())
+        });
+        let mut touched = 0;
+        while store(page(touched * 3), 1).is_ok() {
+            touched += 1;
+        }
+        assert!(touched > 100);
+        assert_eq!(VmSpace::new().unwrap_err(), VmSpaceError::NoMemory);
+        assert!((0..touched).all(|n| load(page(n * 3)) == Ok(1)));
+        assert_eq!(unmap_pages(&space, 0..touched * 3), touched);
+        drop(space);
+        VmSpace::deactivate_current();
+        assert_eq!(count_free(), free);
+    });
+}

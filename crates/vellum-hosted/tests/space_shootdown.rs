@@ -1,0 +1,261 @@
+//! A change on one processor while another uses the space.
+mod space_support;
+
+use space_support::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use vellum::io::UntypedMem;
+use vellum::space::{Access, MappedItem, PageProperty, VmSpace};
+use vellum::tlb::{self, FOLD_LIMIT, TlbFlushOp, testing};
+use vellum_hosted::Machine;
+use vellum_machine::addr::PAGE_SIZE;
+use vellum_machine::cpu::CpuSet;
+
+/// Has processor 1 load from page 0 of an active space for as long as it can, while processor 0 runs
+/// `change`; returns what the last load saw.
+fn while_the_other_loads(
+    machine: &Machine,
+    space: &Arc<VmSpace>,
+    change: impl FnOnce() + Send,
+) -> Option<u64> {
+    let (turns, stop, last) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicU64::new(0));
+    machine.scope(|scope| {
+        scope.spawn(cpu(1), || {
+            space.activate();
+            while !stop.load(Ordering::SeqCst) {
+                let Ok(seen) = load(page(0)) else { break };
+                last.store(seen, Ordering::SeqCst);
+                turns.fetch_add(1, Ordering::SeqCst);
+            }
+            turns.store(usize::MAX, Ordering::SeqCst);
+        });
+        scope.spawn(cpu(0), || {
+            wait_until(|| turns.load(Ordering::SeqCst) > 100);
+            change();
+            let after = turns.load(Ordering::SeqCst);
+            // The other processor either goes on or has faulted.
+            wait_until(|| {
+                turns.load(Ordering::SeqCst) > after.saturating_add(100)
+                    || turns.load(Ordering::SeqCst) == usize::MAX
+            });
+            stop.store(true, Ordering::SeqCst);
+        });
+    });
+    // Relaxed would do: the scope has ended.
+    let on_cpu_1 = machine.run_on(cpu(1), || load(page(0)).ok());
+    on_cpu_1.map(|_| last.load(Ordering::SeqCst))
+}
+
+fn one_page(machine: &Machine, access: Access) -> Arc<VmSpace> {
+    machine.run_on(cpu(0), || {
+        let space = VmSpace::new().unwrap();
+        map_pages(&space, 0..1, access);
+        space
+    })
+}
+
+#[test]
+fn an_unmapped_page_is_gone_on_the_other_processor() {
+    with_machine(|machine| {
+        let space = one_page(machine, Access::RW);
+        let before = machine.run_on(cpu(0), tlb::statistics);
+        let seen = while_the_other_loads(machine, &space, || assert_eq!(unmap_pages(&space, 0..1), 1));
+        assert_eq!(seen, None);
+        let after = machine.run_on(cpu(0), tlb::statistics);
+        assert_eq!(after.shootdowns - before.shootdowns, 1);
+        assert_eq!(after.requests - before.requests, 1);
+        assert_eq!(after.acknowledgements - before.acknowledgements, 1);
+    });
+}
+
+#[test]
+fn a_replaced_page_is_seen_on_the_other_processor() {
+    with_machine(|machine| {
+        let space = one_page(machine, Access::RW);
+        let seen = while_the_other_loads(machine, &space, || {
+            let frame = user_frame();
+            frame.writer().write_val(&99_u64).unwrap();
+            let mut cursor = space.cursor_mut(pages(0..1)).unwrap();
+            cursor.map(MappedItem { frame, prop: PageProperty::user(Access::R) }).unwrap();
+        });
+        assert_eq!(seen, Some(99));
+    });
+}
+
+#[test]
+fn a_taken_right_is_gone_on_the_other_processor_once_paid() {
+    with_machine(|machine| {
+        let space = one_page(machine, Access::RW);
+        let seen = while_the_other_loads(machine, &space, || {
+            let mut cursor = space.cursor_mut(pages(0..1)).unwrap();
+            assert_eq!(cursor.protect(PAGE_SIZE, |prop| prop.with_access(Access::None)), Ok(1));
+        });
+        assert_eq!(seen, None);
+    });
+}
+
+#[test]
+fn a_dropped_shootdown_leaves_a_stale_translation_and_is_seen() {
+    with_machine(|machine| {
+        let space = one_page(machine, Access::RW);
+        let before = machine.run_on(cpu(0), tlb::statistics);
+        let seen = while_the_other_loads(machine, &space, || {
+            testing::drop_next_shootdown();
+            assert_eq!(unmap_pages(&space, 0..1), 1);
+            let mut cursor = space.cursor(pages(0..1)).unwrap();
+            assert!(cursor.query().unwrap().item.is_none());
+        });
+        assert!(
+            seen.is_some(),
+            "the other processor must still use the translation that nobody told it to forget"
+        );
+        let after = machine.run_on(cpu(0), tlb::statistics);
+        assert_eq!((after.dropped - before.dropped, after.shootdowns - before.shootdowns), (1, 0));
+        machine.run_on(cpu(1), vellum_machine::tlb::flush_all);
+        assert!(machine.run_on(cpu(1), || load(page(0)).is_err()));
+    });
+}
+
+#[test]
+fn a_kept_frame_goes_after_every_answer_and_not_before() {
+    with_machine(|machine| {
+        let space = one_page(machine, Access::RW);
+        machine.run_on(cpu(1), || space.activate());
+        let (busy, may_serve) = (AtomicBool::new(false), AtomicBool::new(false));
+        machine.scope(|scope| {
+            scope.spawn(cpu(1), || {
+                // Serves no call until it is told to.
+                busy.store(true, Ordering::SeqCst);
+                while !may_serve.load(Ordering::SeqCst) {
+                    std::thread::yield_now();
+                }
+            });
+            scope.spawn(cpu(0), || {
+                wait_until(|| busy.load(Ordering::SeqCst));
+                let free = free_frames();
+                let mut cursor = space.cursor_mut(pages(0..1)).unwrap();
+                assert_eq!(cursor.unmap(PAGE_SIZE), Ok(1));
+                assert_eq!(free_frames(), free);
+                may_serve.store(true, Ordering::SeqCst);
+                drop(cursor);
+                assert_eq!(free_frames(), free + 1);
+            });
+        });
+    });
+}
+
+#[test]
+fn two_processors_that_ask_each_other_answer_each_other() {
+    with_machine(|machine| {
+        let space = machine.run_on(cpu(0), || VmSpace::new().unwrap());
+        machine.on_all(|me| {
+            space.activate();
+            let first = me.index() * 8;
+            for round in 0..2000_u64 {
+                map_pages(&space, first..first + 4, Access::RW);
+                (first..first + 4).for_each(|n| store(page(n), round).unwrap());
+                assert!((first..first + 4).all(|n| load(page(n)) == Ok(round)));
+                assert_eq!(unmap_pages(&space, first..first + 4), 4);
+                assert!((first..first + 4).all(|n| load(page(n)).is_err()));
+            }
+        });
+        let counted = machine.run_on(cpu(0), tlb::statistics);
+        assert_eq!(counted.requests, counted.acknowledgements);
+    });
+}
+
+/// The other processor joins and leaves all the time; whenever it is in, it must not see a page that was
+/// replaced.
+#[test]
+fn activation_races_with_shootdown() {
+    with_machine(|machine| {
+        let space = one_page(machine, Access::RW);
+        let other = machine.run_on(cpu(0), || VmSpace::new().unwrap());
+        let (current, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+        machine.scope(|scope| {
+            scope.spawn(cpu(1), || {
+                while !stop.load(Ordering::SeqCst) {
+                    space.activate();
+                    for _ in 0..3 {
+                        let before = current.load(Ordering::SeqCst);
+                        let seen = load(page(0)).unwrap();
+                        assert!(seen >= before, "saw {seen} after {before} had been mapped for all");
+                    }
+                    other.activate();
+                    assert!(load(page(0)).is_err());
+                }
+            });
+            scope.spawn(cpu(0), || {
+                for round in 1..5000_u64 {
+                    let frame = user_frame();
+                    frame.writer().write_val(&round).unwrap();
+                    let mut cursor = space.cursor_mut(pages(0..1)).unwrap();
+                    cursor.map(MappedItem { frame, prop: PageProperty::user(Access::R) }).unwrap();
+                    drop(cursor);
+                    current.store(round, Ordering::SeqCst);
+                }
+                stop.store(true, Ordering::SeqCst);
+            });
+        });
+    });
+}
+
+#[test]
+fn processors_without_the_space_are_not_asked() {
+    with_machine(|machine| {
+        let space = one_page(machine, Access::RW);
+        machine.run_on(cpu(1), || VmSpace::new().unwrap().activate());
+        let before = machine.run_on(cpu(0), tlb::statistics);
+        machine.run_on(cpu(0), || {
+            space.activate();
+            unmap_pages(&space, 0..1)
+        });
+        let after = machine.run_on(cpu(0), tlb::statistics);
+        assert_eq!((after.requests - before.requests, after.local_flushes - before.local_flushes), (0, 1));
+        assert_eq!(space.active_cpus(), CpuSet::single(cpu(0)));
+    });
+}
+
+#[test]
+fn many_pages_are_one_shootdown_folded() {
+    with_machine(|machine| {
+        let space = machine.run_on(cpu(0), || VmSpace::new().unwrap());
+        machine.run_on(cpu(1), || space.activate());
+        for (count, folded) in [(FOLD_LIMIT, 0), (FOLD_LIMIT + 1, 1), (3000, 1)] {
+            machine.run_on(cpu(0), || map_pages(&space, 0..count, Access::RW));
+            let before = machine.run_on(cpu(0), tlb::statistics);
+            assert_eq!(machine.run_on(cpu(0), || unmap_pages(&space, 0..count)), count);
+            let after = machine.run_on(cpu(0), tlb::statistics);
+            assert!(after.operations - before.operations >= count as u64);
+            assert!((1..=4).contains(&(after.shootdowns - before.shootdowns)), "{count} pages");
+            assert_eq!(after.folded > before.folded, folded == 1, "{count} pages");
+        }
+    });
+}
+
+#[test]
+fn a_flusher_by_hand() {
+    with_machine(|machine| {
+        let space = one_page(machine, Access::RW);
+        machine.on_all(|_| space.activate());
+        machine.run_on(cpu(1), || load(page(0)).unwrap());
+        let extra = machine.run_on(cpu(0), || {
+            let mut cursor = space.cursor_mut(pages(0..1)).unwrap();
+            let mut flusher = cursor.flusher();
+            let before = tlb::statistics();
+            flusher.dispatch();
+            flusher.sync();
+            assert_eq!(tlb::statistics(), before, "nothing was issued");
+            flusher.issue(TlbFlushOp::Addr(page(0)));
+            flusher.issue(TlbFlushOp::Range(pages(5..5)));
+            flusher.issue_with(TlbFlushOp::All, user_frame());
+            flusher.dispatch();
+            flusher.dispatch();
+            flusher.sync();
+            let after = tlb::statistics();
+            assert_eq!((after.operations - before.operations, after.shootdowns - before.shootdowns), (3, 1));
+            after.acknowledgements - before.acknowledgements
+        });
+        assert_eq!(extra, 1);
+    });
+}

@@ -1,0 +1,88 @@
+//! What a space should hold, in plain terms.
+use super::{BASE, PAGE_SIZE, Vaddr, load, page, store};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use vellum::frame::UFrame;
+use vellum::space::{Access, MappedItem, PageProperty, VmSpace, VmSpaceError};
+
+/// Every page that is mapped: its frame and property.
+#[derive(Default)]
+pub struct Model {
+    pages: BTreeMap<usize, (UFrame, PageProperty)>,
+}
+
+impl Model {
+    pub fn len(&self) -> usize {
+        self.pages.len()
+    }
+
+    pub fn map(&mut self, n: usize, frame: UFrame, prop: PageProperty) {
+        self.pages.insert(n, (frame, prop));
+    }
+
+    /// Returns how many pages were mapped.
+    pub fn unmap(&mut self, range: Range<usize>) -> usize {
+        let before = self.pages.len();
+        self.pages.retain(|n, _| !range.contains(n));
+        before - self.pages.len()
+    }
+
+    pub fn next(&self, range: Range<usize>) -> Option<usize> {
+        self.pages.range(range).next().map(|(n, _)| *n)
+    }
+
+    pub fn protect(&mut self, range: Range<usize>, access: Access) -> usize {
+        self.pages.range_mut(range).map(|(_, (_, prop))| *prop = prop.with_access(access)).count()
+    }
+
+    /// Maps through a cursor, and notes it if that worked.
+    pub fn map_in(
+        &mut self,
+        space: &VmSpace,
+        n: usize,
+        frame: UFrame,
+        prop: PageProperty,
+    ) -> Result<(), VmSpaceError> {
+        let mut cursor = space.cursor_mut(page(n)..page(n + 1))?;
+        let item = MappedItem { frame: frame.clone(), prop };
+        cursor.map(item).map_err(|refused| refused.error)?;
+        drop(cursor);
+        self.map(n, frame, prop);
+        Ok(())
+    }
+
+    /// Compares with all that a cursor over `range` finds.
+    pub fn check(&self, space: &VmSpace, range: Range<usize>) {
+        let mut cursor = space.cursor(page(range.start)..page(range.end)).unwrap();
+        let mut expected = self.pages.range(range.clone());
+        let mut at = range.start;
+        while at < range.end
+            && let Some(va) = cursor.find_next((range.end - at) * PAGE_SIZE).unwrap()
+        {
+            let (n, (frame, prop)) = expected.next().expect("a page too many");
+            assert_eq!((va, cursor.virt_addr()), (page(*n), page(*n)));
+            let slot = cursor.query().unwrap();
+            assert_eq!(slot.range, page(*n)..page(n + 1));
+            let item = slot.item.expect("something is mapped where find_next stopped");
+            assert_eq!((item.frame.start_paddr(), item.prop), (frame.start_paddr(), *prop));
+            at = n + 1;
+            if at < range.end {
+                cursor.jump(page(at)).unwrap();
+            }
+        }
+        assert!(expected.next().is_none(), "a page is missing");
+        assert!(at == range.end || cursor.virt_addr() == page(range.end));
+    }
+
+    /// Compares with what user code can do at a page.
+    pub fn check_access(&self, n: usize) {
+        let access = self.pages.get(&n).map_or(Access::None, |(_, prop)| prop.access);
+        let va = Vaddr(BASE.0 + n * PAGE_SIZE + 16);
+        assert_eq!(load(va).is_ok(), access.readable(), "load from page {n}");
+        let value = n as u64 ^ 0x5a5a;
+        assert_eq!(store(va, value).is_ok(), access.writable(), "store to page {n}");
+        if access.writable() {
+            assert_eq!(load(va), Ok(value));
+        }
+    }
+}

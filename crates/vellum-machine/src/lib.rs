@@ -1,0 +1,29 @@
+//! The machine that Vellum's proofs trust.
+//!
+//! Everything that hardware gives and that a proof cannot derive stands in this crate: words of physical
+//! memory, atomics with explicit orderings, processors and the calls between them, translation caches, and
+//! copies to and from user memory. Each primitive has an executable body per architecture and a contract;
+//! each one is an entry of `TRUSTED.toml`.
+#![no_std]
+#![cfg_attr(verus_keep_ghost, feature(proc_macro_hygiene))]
+
+pub mod addr;
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+pub mod arch;
+pub mod atomic;
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+pub mod cpu;
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+pub mod fault;
+pub mod halt;
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+pub mod ipi;
+pub mod layout;
+pub mod owned;
+pub mod page;
+pub mod ptword;
+pub mod readers;
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+pub mod tlb;
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+pub mod user;

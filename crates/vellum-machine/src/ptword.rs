@@ -1,0 +1,111 @@
+//! TRUSTED: the words of a frame that the page-table walker reads.
+//!
+//! The walker reads these words at any time and sets accessed and dirty bits in them at any time, so a word is
+//! known up to those bits alone, and a word that the walker may reach is replaced by a swap or a
+//! compare-and-swap: a plain store could lose what hardware noted.
+#![expect(unsafe_code, reason = "the words of a frame are reached through a raw pointer into the linear map")]
+use crate::addr::Paddr;
+use crate::page::{PagePerm, contents};
+use core::sync::atomic::{AtomicU64, Ordering};
+use vstd::prelude::*;
+
+verus! {
+
+/// Equal up to what the walker may have set: accessed and dirty (Intel SDM vol. 3, section 5.8).
+pub open spec fn same_word(a: u64, b: u64) -> bool {
+    a & !0x60u64 == b & !0x60u64
+}
+
+#[verifier::external]
+#[inline(always)]
+fn word(pa: Paddr, i: usize) -> &'static AtomicU64 {
+    // SAFETY: every caller holds a permission for the frame at `pa`, so the linear map shows 4096 aligned bytes
+    // there for as long as the machine lives, and `i` is below 512; all accesses to them are atomic.
+    unsafe { &*contents(pa).cast::<AtomicU64>().add(i) }
+}
+
+/// Reads a word.
+// Acquire: pairs with the Release of `swap` and `compare_exchange` that published a link.
+#[inline(always)]
+#[verifier::external_body]
+#[verifier::atomic]
+pub fn load(pa: Paddr, i: usize, Tracked(perm): Tracked<&PagePerm>) -> (r: u64)
+    requires
+        perm.pa() == pa,
+        perm.exclusive(),
+        i < 512,
+    ensures
+        same_word(r, perm.words()[i as int]),
+    opens_invariants none
+    no_unwind
+{
+    word(pa, i).load(Ordering::Acquire)
+}
+
+/// Writes a word that no walker can reach yet.
+// Relaxed: the Release of the link that publishes the frame comes after it.
+#[inline(always)]
+#[verifier::external_body]
+pub fn store_unreachable(pa: Paddr, i: usize, v: u64, Tracked(perm): Tracked<&mut PagePerm>)
+    requires
+        old(perm).pa() == pa,
+        old(perm).exclusive(),
+        i < 512,
+    ensures
+        final(perm).pa() == pa,
+        final(perm).exclusive(),
+        final(perm).words() == old(perm).words().update(i as int, v),
+    opens_invariants none
+    no_unwind
+{
+    word(pa, i).store(v, Ordering::Relaxed)
+}
+
+/// Replaces a word and returns what it was, with what the walker noted until then.
+// AcqRel: publishes what was written before it; pairs with the Acquire of `load`.
+#[inline(always)]
+#[verifier::external_body]
+#[verifier::atomic]
+pub fn swap(pa: Paddr, i: usize, v: u64, Tracked(perm): Tracked<&mut PagePerm>) -> (r: u64)
+    requires
+        old(perm).pa() == pa,
+        old(perm).exclusive(),
+        i < 512,
+    ensures
+        final(perm).pa() == pa,
+        final(perm).exclusive(),
+        final(perm).words() == old(perm).words().update(i as int, v),
+        same_word(r, old(perm).words()[i as int]),
+    opens_invariants none
+    no_unwind
+{
+    word(pa, i).swap(v, Ordering::AcqRel)
+}
+
+/// Replaces a word if it is still `cur` to the bit.
+// AcqRel on success, as `swap`; Relaxed on failure: the value is only a new guess.
+#[inline(always)]
+#[verifier::external_body]
+#[verifier::atomic]
+pub fn compare_exchange(pa: Paddr, i: usize, cur: u64, v: u64, Tracked(perm): Tracked<&mut PagePerm>) -> (r: Result<
+    u64,
+    u64,
+>)
+    requires
+        old(perm).pa() == pa,
+        old(perm).exclusive(),
+        i < 512,
+    ensures
+        final(perm).pa() == pa,
+        final(perm).exclusive(),
+        r matches Ok(w) ==> w == cur && same_word(cur, old(perm).words()[i as int]) && final(perm).words() == old(
+            perm,
+        ).words().update(i as int, v),
+        r matches Err(w) ==> same_word(w, old(perm).words()[i as int]) && *final(perm) == *old(perm),
+    opens_invariants none
+    no_unwind
+{
+    word(pa, i).compare_exchange(cur, v, Ordering::AcqRel, Ordering::Relaxed)
+}
+
+} // verus!

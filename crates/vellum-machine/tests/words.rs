@@ -1,0 +1,216 @@
+//! What the trusted words, values and counts do, against what their contracts say.
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use vellum_machine::addr::{Paddr, Vaddr};
+use vellum_machine::atomic::{Flag, RefCount};
+use vellum_machine::owned::{Owned, Release};
+use vellum_machine::readers::{NR_COUNTS, ReaderCounts};
+use vstd::prelude::Tracked;
+
+/// A permission that only the verifier would have to see.
+fn ghost<T>() -> Tracked<T> {
+    Tracked::assume_new()
+}
+
+#[test]
+fn a_count_is_what_was_stored() {
+    let (word, _perm) = RefCount::new(7);
+    assert_eq!((word.load_relaxed(ghost()), word.load_acquire(ghost())), (7, 7));
+    word.store_relaxed(ghost(), 8);
+    assert_eq!(word.load_relaxed(ghost()), 8);
+    word.store_release(ghost(), u64::MAX);
+    assert_eq!(word.load_acquire(ghost()), u64::MAX);
+}
+
+#[test]
+fn a_count_is_exchanged_only_for_what_it_was() {
+    let (word, _perm) = RefCount::new(1);
+    assert_eq!(word.cas_acquire(ghost(), 2, 3), Err(1));
+    assert_eq!(word.cas_acquire(ghost(), 1, 2), Ok(1));
+    assert_eq!(word.cas_weak_acquire(ghost(), 1, 9), Err(2));
+    while word.cas_weak_acquire(ghost(), 2, 3).is_err() {}
+    assert_eq!(word.cas_weak_relaxed(ghost(), 2, 9), Err(3));
+    while word.cas_weak_relaxed(ghost(), 3, 4).is_err() {}
+    assert_eq!(word.load_relaxed(ghost()), 4);
+}
+
+#[test]
+fn counting_down_says_what_was_there() {
+    let (word, _perm) = RefCount::new(2);
+    assert_eq!(word.dec_release_last_acquire(ghost()), 2);
+    assert_eq!(word.dec_release_last_acquire(ghost()), 1);
+    assert_eq!(word.load_relaxed(ghost()), 0);
+}
+
+#[test]
+fn whoever_counts_to_nought_sees_what_the_others_did() {
+    const THREADS: u64 = 4;
+    for _ in 0..200 {
+        let (word, _perm) = RefCount::new(THREADS);
+        let done: [AtomicUsize; THREADS as usize] = [const { AtomicUsize::new(0) }; THREADS as usize];
+        let last = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for mine in &done {
+                scope.spawn(|| {
+                    mine.store(1, Ordering::Relaxed);
+                    if word.dec_release_last_acquire(ghost()) == 1 {
+                        last.fetch_add(1, Ordering::Relaxed);
+                        assert!(done.iter().all(|d| d.load(Ordering::Relaxed) == 1));
+                    }
+                });
+            }
+        });
+        assert_eq!(last.into_inner(), 1);
+    }
+}
+
+#[test]
+fn what_was_released_is_acquired() {
+    for _ in 0..200 {
+        let (word, _perm) = RefCount::new(0);
+        let (flag, _perm) = Flag::new(false);
+        let (first, second) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                first.store(1, Ordering::Relaxed);
+                word.store_release(ghost(), 1);
+            });
+            scope.spawn(|| {
+                while word.load_acquire(ghost()) == 0 {
+                    std::hint::spin_loop();
+                }
+                assert_eq!(first.load(Ordering::Relaxed), 1);
+                second.store(1, Ordering::Relaxed);
+                flag.store_release(ghost(), true);
+            });
+            while !flag.load_acquire(ghost()) {
+                std::hint::spin_loop();
+            }
+            assert_eq!((first.load(Ordering::Relaxed), second.load(Ordering::Relaxed)), (1, 1));
+        });
+    }
+}
+
+#[test]
+fn a_flag_is_taken_by_one() {
+    let (flag, _perm) = Flag::new(false);
+    assert!(!flag.load_relaxed(ghost()));
+    assert_eq!(flag.cas_acquire(ghost(), true, false), Err(false));
+    assert_eq!(flag.cas_acquire(ghost(), false, true), Ok(false));
+    assert_eq!(flag.cas_acquire(ghost(), false, true), Err(true));
+    flag.store_relaxed(ghost(), false);
+    assert!(!flag.load_acquire(ghost()));
+
+    let inside = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..2_000 {
+                    while flag.cas_acquire(ghost(), false, true).is_err() {
+                        thread::yield_now();
+                    }
+                    let others = inside.load(Ordering::Relaxed);
+                    inside.store(others + 1, Ordering::Relaxed);
+                    flag.store_release(ghost(), false);
+                }
+            });
+        }
+    });
+    assert_eq!(inside.into_inner(), 8_000);
+}
+
+#[test]
+fn readers_are_counted_by_processor() {
+    static COUNTS: (
+        ReaderCounts,
+        Tracked<vstd::prelude::Map<vstd::prelude::nat, vstd::atomic::PermissionU64>>,
+    ) = ReaderCounts::new();
+    let counts = &COUNTS.0;
+    let enter = |c| while counts.try_enter(c, ghost(), counts.peek(c, ghost())).is_err() {};
+    assert!((0..NR_COUNTS).all(|c| counts.observe(c, ghost()) == 0));
+    enter(3);
+    enter(3);
+    enter(NR_COUNTS - 1);
+    assert_eq!((counts.observe(2, ghost()), counts.observe(3, ghost())), (0, 2));
+    assert_eq!(counts.try_enter(3, ghost(), 1), Err(2));
+    counts.leave(3, ghost());
+    assert_eq!((counts.peek(3, ghost()), counts.observe(NR_COUNTS - 1, ghost())), (1, 1));
+}
+
+#[test]
+fn a_reader_is_seen_or_sees() {
+    static COUNTS: (
+        ReaderCounts,
+        Tracked<vstd::prelude::Map<vstd::prelude::nat, vstd::atomic::PermissionU64>>,
+    ) = ReaderCounts::new();
+    let counts = &COUNTS.0;
+    for _ in 0..2_000 {
+        let unlinked = AtomicBool::new(false);
+        let (reader_saw, remover_saw) = thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                while counts.try_enter(0, ghost(), counts.peek(0, ghost())).is_err() {}
+                unlinked.load(Ordering::Relaxed)
+            });
+            unlinked.store(true, Ordering::Relaxed);
+            counts.synchronize();
+            let seen = counts.observe(0, ghost()) > 0;
+            (reader.join().expect("the reader does not panic"), seen)
+        });
+        assert!(reader_saw || remover_saw, "neither the unlinking nor the reader was seen");
+        counts.leave(0, ghost());
+    }
+}
+
+/// Says that it was released.
+struct Told<'a>(u32, &'a AtomicUsize);
+
+impl Release for Told<'_> {
+    fn release(self) {
+        self.1.fetch_add(self.0 as usize, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn an_owned_value_is_released_once() {
+    let released = AtomicUsize::new(0);
+    let mut owned = Owned::new(Told(1, &released));
+    assert_eq!(owned.get().0, 1);
+    owned.get_mut().0 = 10;
+    drop(owned);
+    assert_eq!(released.load(Ordering::Relaxed), 10);
+    let inner = Owned::new(Told(5, &released)).into_inner();
+    assert_eq!((inner.0, released.load(Ordering::Relaxed)), (5, 10));
+}
+
+/// Panics while it is released.
+struct Bad;
+
+impl Release for Bad {
+    fn release(self) {
+        panic!("cannot be released");
+    }
+}
+
+#[test]
+fn a_release_that_panics_stops_the_machine() {
+    let name = "a_release_that_panics_stops_the_machine";
+    if std::env::var_os(name).is_some() {
+        drop(Owned::new(Bad));
+        return;
+    }
+    let program = std::env::current_exe().expect("a test runs in a program");
+    let output = std::process::Command::new(program)
+        .args(["--exact", name, "--nocapture"])
+        .env(name, "1")
+        .output()
+        .expect("the test starts itself");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code().is_none(), "it ended by a signal: {:?}", output.status);
+    assert!(message.contains("vellum: halted: a destructor panicked"), "{message}");
+}
+
+#[test]
+fn addresses_are_written_in_hexadecimal() {
+    assert_eq!(format!("{:?} {:?}", Paddr(0x1000), Vaddr(0xabc)), "Paddr(0x1000) Vaddr(0xabc)");
+    assert_eq!(format!("{} {}", Paddr(0x1000), Vaddr(0xabc)), "0x1000 0xabc");
+}

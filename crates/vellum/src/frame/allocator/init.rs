@@ -1,0 +1,72 @@
+//! Setting up the allocator at boot.
+#![expect(unsafe_code, reason = "the allocator's table lies in memory that the boot map promises to be free")]
+
+use super::withheld::withhold;
+use super::{AllocInitError, BuddyAllocator, Chunk, GlobalFrameAllocator, global};
+use crate::boot::{EarlyAllocator, MemoryMap};
+use crate::frame;
+use crate::sync::Once;
+use vellum_machine::addr::{PAGE_SIZE, Paddr};
+use vellum_machine::layout::LINEAR_MAP_BASE;
+
+static DEFAULT: Once<BuddyAllocator<'static>> = Once::new();
+
+/// Makes a [`BuddyAllocator`] of the usable memory that early allocation left, and registers it.
+///
+/// Frames must have metadata by now. The allocator's table, 192 bytes for each 2 MiB up to the end of memory, is the
+/// last that `early` hands out. Everything that is not usable is withheld for good: its frames get metadata of type
+/// [`Withheld`](super::Withheld). Returns the map with everything that was given away at boot. Frames whose last handle
+/// is dropped go back to the allocator.
+///
+/// # Errors
+/// - [`AllocInitError::AlreadySet`] where an allocator is registered,
+/// - [`AllocInitError::HookSet`] where the kernel has a use of its own for frames whose last handle is dropped,
+/// - [`AllocInitError::Table`] when no usable region has room for the table,
+/// - [`AllocInitError::Buddy`] when the memory reaches beyond the greatest physical address.
+///
+/// # Safety
+/// 1. The linear map shows all usable memory of `early`'s map, readable and writable.
+/// 2. Nothing uses that memory, now or later, but through frames and this allocator.
+pub unsafe fn init(mut early: EarlyAllocator) -> Result<MemoryMap, AllocInitError> {
+    if global::is_set() {
+        return Err(AllocInitError::AlreadySet);
+    }
+    let end = frame::max_paddr().min(early.map().ram_end());
+    let len = BuddyAllocator::table_len(Paddr(0), end);
+    let table = match (len * size_of::<Chunk>()).div_ceil(PAGE_SIZE) {
+        0 => &[],
+        frames => {
+            let paddr = early.alloc(frames, PAGE_SIZE)?;
+            // SAFETY: the early allocator hands these frames out once and for good, and `len` chunks fit in; the
+            // caller promises the rest.
+            unsafe { place_table(paddr, len) }
+        }
+    };
+    let map = early.into_map();
+    let allocator = BuddyAllocator::new(Paddr(0), table)?;
+    frame::set_free_hook(global::dealloc_one).map_err(|_| AllocInitError::HookSet)?;
+    withhold(&map, frame::max_paddr());
+    for region in map.usable() {
+        let usable_end = region.end().min(end);
+        allocator.add_free(region.base, usable_end.0.saturating_sub(region.base.0) / PAGE_SIZE);
+    }
+    DEFAULT.set(allocator).map_err(|_| AllocInitError::AlreadySet)?;
+    let allocator = DEFAULT.get().ok_or(AllocInitError::AlreadySet)?;
+    global::set_global(allocator)?;
+    Ok(map)
+}
+
+/// Puts a table of `len` chunks into the frames from `paddr` on.
+///
+/// # Safety
+/// The linear map shows these frames, they hold `len` chunks, and nothing else uses them from now on.
+unsafe fn place_table(paddr: Paddr, len: usize) -> &'static [Chunk] {
+    let table = (LINEAR_MAP_BASE + paddr.0) as *mut Chunk;
+    for index in 0..len {
+        // SAFETY: the caller promises room for `len` chunks at `table`, mapped, writable, and used by nobody; a frame
+        // is aligned to more than a chunk.
+        unsafe { table.add(index).write(Chunk::new()) };
+    }
+    // SAFETY: all `len` chunks were written just now, and the caller promises that the memory stays ours.
+    unsafe { core::slice::from_raw_parts(table, len) }
+}

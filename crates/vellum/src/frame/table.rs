@@ -1,0 +1,170 @@
+//! Where the slots are: one per frame of physical memory, in the metadata region.
+#![expect(unsafe_code, reason = "slots are reached through raw pointers into the metadata region")]
+use super::error::GetFrameError;
+use super::slot::MetaSlot;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use vellum_machine::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr};
+use vellum_machine::layout::{META_BASE, META_SLOT_SIZE, PADDR_LIMIT};
+use vellum_machine::page::PagePerm;
+use vstd::prelude::*;
+
+verus! {
+
+/// The slot of the frame at an address.
+pub uninterp spec fn slot_at(pa: Paddr) -> MetaSlot;
+
+/// The metadata region was set up for the frame at `pa`.
+pub uninterp spec fn is_managed(pa: Paddr) -> bool;
+
+/// The address is that of a frame's first byte.
+pub open spec fn is_frame(pa: Paddr) -> bool {
+    pa.0 % PAGE_SIZE == 0 && pa.0 < PADDR_LIMIT
+}
+
+/// There is a frame at `pa`, and it has a slot.
+pub open spec fn has_slot(pa: Paddr) -> bool {
+    &&& is_managed(pa)
+    &&& is_frame(pa)
+    &&& slot_at(pa).pa() == pa
+}
+
+/// The slot is one of the metadata region, and not one that was made elsewhere.
+pub open spec fn in_table(slot: MetaSlot) -> bool {
+    has_slot(slot.pa()) && slot_at(slot.pa()) == slot
+}
+
+/// One past the last physical address that has a slot; zero before there are slots.
+// Release in `init_metadata` and Acquire here: whoever sees the bound sees the slots below it.
+#[verifier::external]
+static MAX_PADDR: AtomicUsize = AtomicUsize::new(0);
+
+/// Returns the end of the physical memory that has metadata: zero before [`init_metadata`].
+#[inline(always)]
+#[verifier::external_body]
+pub fn max_paddr() -> (r: Paddr)
+    ensures
+        r.0 <= PADDR_LIMIT,
+        r.0 % PAGE_SIZE == 0,
+    opens_invariants none
+    no_unwind
+{
+    Paddr(MAX_PADDR.load(Ordering::Acquire))
+}
+
+/// The virtual address of the slot of a frame.
+#[inline(always)]
+pub fn frame_to_meta(pa: Paddr) -> (r: usize)
+    requires
+        pa.0 < PADDR_LIMIT,
+    ensures
+        r == META_BASE + pa.0 / PAGE_SIZE * META_SLOT_SIZE,
+    opens_invariants none
+    no_unwind
+{
+    META_BASE + pa.0 / PAGE_SIZE * META_SLOT_SIZE
+}
+
+/// The frame of the slot at a virtual address: the inverse of [`frame_to_meta`].
+#[inline(always)]
+pub fn meta_to_frame(va: usize) -> (r: Paddr)
+    requires
+        META_BASE <= va < META_BASE + PADDR_LIMIT / PAGE_SIZE * META_SLOT_SIZE,
+    ensures
+        r.0 == (va - META_BASE) / META_SLOT_SIZE as int * PAGE_SIZE,
+        forall|pa: Paddr| #![trigger pa.0 / PAGE_SIZE]
+            pa.0 % PAGE_SIZE == 0 && va == META_BASE + pa.0 / PAGE_SIZE * META_SLOT_SIZE ==> r == pa,
+    opens_invariants none
+    no_unwind
+{
+    Paddr((va - META_BASE) / META_SLOT_SIZE * PAGE_SIZE)
+}
+
+/// Finds the slot of the frame at an address.
+#[inline(always)]
+#[verifier::external_body]
+pub(crate) fn get_slot(pa: Paddr) -> (r: Result<&'static MetaSlot, GetFrameError>)
+    ensures
+        r matches Ok(slot) ==> has_slot(pa) && *slot == slot_at(pa),
+        r matches Err(e) ==> e == if pa.0 % PAGE_SIZE != 0 {
+            GetFrameError::NotAligned(pa)
+        } else {
+            GetFrameError::OutOfBound(pa)
+        },
+        has_slot(pa) ==> r is Ok,
+    opens_invariants none
+    no_unwind
+{
+    if pa.0 % PAGE_SIZE != 0 {
+        return Err(GetFrameError::NotAligned(pa));
+    }
+    if pa.0 >= max_paddr().0 {
+        return Err(GetFrameError::OutOfBound(pa));
+    }
+    // SAFETY: below the bound every frame has a slot, which `init_metadata` wrote before it published the
+    // bound, which stays for ever, and of which only shared references exist.
+    Ok(unsafe { &*core::ptr::with_exposed_provenance(frame_to_meta(pa)) })
+}
+
+/// The slot of a frame that is known to have one.
+#[inline(always)]
+pub(crate) fn slot_of(pa: Paddr) -> (r: &'static MetaSlot)
+    requires
+        has_slot(pa),
+    ensures
+        *r == slot_at(pa),
+        in_table(*r),
+    opens_invariants none
+    no_unwind
+{
+    match get_slot(pa) {
+        Ok(slot) => slot,
+        Err(_) => vellum_machine::halt::halt("a frame lost its slot"),
+    }
+}
+
+/// The frame that a slot is of.
+#[inline(always)]
+#[verifier::external_body]
+pub(crate) fn pa_of(slot: &'static MetaSlot) -> (r: Paddr)
+    requires
+        in_table(*slot),
+    ensures
+        r == slot.pa(),
+    opens_invariants none
+    no_unwind
+{
+    meta_to_frame((slot as *const MetaSlot).addr())
+}
+
+/// Gives each of the first `nr_frames` frames of physical memory a slot; all are unused.
+///
+/// # Panics
+///
+/// Where the region was set up before, or `nr_frames` is more than the linear map has room for.
+///
+/// # Safety
+///
+/// 1. The metadata region is mapped and writable for that many slots, at
+///    [`META_BASE`](vellum_machine::layout::META_BASE), and stays so for ever.
+/// 2. Nobody else uses that memory, now or later.
+/// 3. The linear map shows each of the frames that is memory, and stays so for ever; of a frame that is not
+///    memory nobody makes a handle.
+#[verifier::external_body]
+pub unsafe fn init_metadata(nr_frames: usize) {
+    assert!(nr_frames <= PADDR_LIMIT >> PAGE_SHIFT, "more frames than the linear map has room for");
+    assert!(max_paddr() == Paddr(0), "the metadata region is set up once");
+    for i in 0..nr_frames {
+        let pa = Paddr(i << PAGE_SHIFT);
+        let slot: *mut MetaSlot = core::ptr::with_exposed_provenance_mut(frame_to_meta(pa));
+        let page = Tracked::<PagePerm>::assume_new();
+        // SAFETY: the caller promises that the region is there for so many slots and nobody else's.
+        unsafe { slot.write(MetaSlot::new(page)) };
+    }
+    // Release: pairs with the Acquire in `max_paddr`.
+    MAX_PADDR.store(nr_frames << PAGE_SHIFT, Ordering::Release);
+}
+
+#[verifier::external]
+const _: () = assert!(size_of::<MetaSlot>() == META_SLOT_SIZE && align_of::<MetaSlot>() == META_SLOT_SIZE);
+
+} // verus!

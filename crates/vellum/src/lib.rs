@@ -1,0 +1,22 @@
+//! A verified memory manager for operating-system kernels.
+#![no_std]
+#![cfg_attr(verus_keep_ghost, feature(proc_macro_hygiene))]
+
+extern crate alloc;
+
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+mod barrier;
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+pub mod boot;
+pub mod frame;
+pub mod page_table;
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+pub mod io;
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+pub mod space;
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+pub mod sync;
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+pub mod tlb;
+
+pub use barrier::{BarrierError, barrier};

@@ -1,0 +1,817 @@
+//! Cursors: a locked range of a page table, and a position in it.
+#![expect(unsafe_code, reason = "takes items apart and puts them together again, each once")]
+use super::config::*;
+use super::entry::*;
+use super::error::*;
+use super::geometry::*;
+use super::life::*;
+use super::lock::*;
+use super::node::*;
+use super::ops::*;
+use super::protocol::*;
+use super::retired::*;
+use super::spec::*;
+use super::table::*;
+use super::tree::*;
+use super::walk;
+use super::walk::*;
+use super::world::World;
+use core::marker::PhantomData;
+use core::ops::Range;
+use vellum_machine::addr::*;
+use vellum_machine::owned::*;
+use vellum_machine::readers::NR_COUNTS;
+use vstd::prelude::*;
+
+verus! {
+
+/// A locked range and a position in it.
+pub(super) struct Session<C: PageTableConfig> {
+    pub(super) g: Locks,
+    pub(super) tree: Tracked<Tree>,
+    /// The page at which the cursor is.
+    pub(super) v: usize,
+    /// The count of readers on which this session is.
+    pub(super) cpu: usize,
+    pub(super) kind: PhantomData<C>,
+}
+
+impl<C: PageTableConfig> Session<C> {
+    #[verifier::type_invariant]
+    pub(super) open spec fn wf(self) -> bool {
+        &&& self.g.ok::<C>(self.tree@)
+        &&& lockable::<C>(self.g.s as nat, self.g.e as nat)
+        &&& self.g.s <= self.v <= self.g.e
+        &&& self.cpu < NR_COUNTS
+        &&& self.g.reader@.value().0 == self.cpu
+    }
+
+    /// What the range maps: page number to physical address and property.
+    pub(super) open spec fn mapped(self) -> IMap<nat, (nat, PageProperty)> {
+        view::<C>(self.tree@, self.g.rng())
+    }
+}
+
+impl<C: PageTableConfig> Release for Session<C> {
+    fn release(self) {
+        proof {
+            use_type_invariant(&self);
+            C::Consts::consts_ok();
+            lemma_total::<C>();
+        }
+        let Session { g, tree, v, cpu, kind } = self;
+        let b = prefix::<C::Consts>(g.s, g.top);
+        proof {
+            lemma_whole::<C>(g, tree@);
+        }
+        release_sub::<C>(g.w, Tracked(g.reader.borrow()), Ghost(g.rng()), tree, g.root, g.top, b, g.s, g.e);
+        g.w.leave(cpu, g.reader);
+    }
+}
+
+/// A locked tree is a whole sub-tree.
+proof fn lemma_whole<C: PageTableConfig>(g: Locks, m: Tree)
+    requires
+        g.ok::<C>(m),
+    ensures
+        sub_wf::<C>(m, g.rng(), place::<C>(g.s as nat, g.top as nat), *g.w, g.reader@),
+{
+    C::Consts::consts_ok();
+    let r = g.rng();
+    let k0 = place::<C>(r.s, r.top);
+    let t = m.remove(k0);
+    assert(node_ok::<C>(m, r, k0) && tok_ok::<C>(m[k0], k0, *g.w, g.reader@));
+    assert forall|k: Place| t.dom().contains(k) implies #[trigger] part_ok::<C>(t, r, k0, k, *g.w, g.reader@) by {
+        assert(node_ok::<C>(m, r, k) && tok_ok::<C>(m[k], k, *g.w, g.reader@));
+        lemma_all_under::<C>(m, r, k);
+        if k.0 == r.top {
+            assert(k == k0);
+        }
+        assert forall|i: int| own_entry(t, k, i) implies #[trigger] entry_ok::<C>(t, r, k, i) by {
+            assert(entry_ok::<C>(m, r, k, i));
+            if child::<C>(k, i) == k0 {
+                assert(k0.0 < k.0);
+            }
+        }
+    }
+    let n = nr::<C>();
+    let top = r.top;
+    lemma_pre_step(n, r.s, top);
+    lemma_pre_step(n, (r.e - 1) as nat, top);
+    let (x, y) = (pre(n, r.s, (top - 1) as nat), pre(n, (r.e - 1) as nat, (top - 1) as nat));
+    vstd::arithmetic::div_mod::lemma_fundamental_div_mod(x as int, n as int);
+    vstd::arithmetic::div_mod::lemma_fundamental_div_mod(y as int, n as int);
+    assert forall|i: int| 0 <= i < n && #[trigger] inr::<C>(r, child::<C>(k0, i).1, child::<C>(k0, i).0) implies m[k0].info.value().lo <= i
+        < m[k0].info.value().hi by {
+        assert((k0.1 * n + i) as nat == k0.1 * n + i) by (nonlinear_arith)
+            requires
+                i >= 0,
+                n >= 1,
+        ;
+        assert(n * (x / n) == k0.1 * n) by (nonlinear_arith)
+            requires
+                k0.1 == x / n,
+        ;
+        assert(n * (y / n) == k0.1 * n) by (nonlinear_arith)
+            requires
+                k0.1 == y / n,
+        ;
+    }
+    assert(touches_own::<C>(m[k0], r, k0));
+}
+
+proof fn lemma_all_under<C: PageTableConfig>(m: Tree, r: Rng, k: Place)
+    requires
+        wf::<C>(m, r),
+        m.dom().contains(k),
+    ensures
+        under::<C>(k, place::<C>(r.s, r.top)),
+        k.0 <= r.top,
+        k.0 == r.top ==> k == place::<C>(r.s, r.top),
+    decreases r.top - k.0,
+{
+    assert(node_ok::<C>(m, r, k));
+    if k.0 < r.top {
+        lemma_all_under::<C>(m, r, parent::<C>(k));
+    }
+}
+
+/// The virtual address of a page.
+#[inline(always)]
+pub(super) fn va_of<C: PageTableConfig>(v: usize) -> (r: Vaddr)
+    requires
+        v <= C::TOP_HI * pages(nr::<C>(), (C::Consts::LEVELS - 1) as nat),
+    ensures
+        r.0 == C::VA_BASE + v * PAGE_SIZE,
+    no_unwind
+{
+    proof {
+        C::config_ok();
+        let b = C::TOP_HI * pages(nr::<C>(), (C::Consts::LEVELS - 1) as nat);
+        assert(v * 4096 <= 4096 * b) by (nonlinear_arith)
+            requires
+                v <= b,
+        ;
+    }
+    Vaddr(C::VA_BASE + v * PAGE_SIZE)
+}
+
+/// The bytes of a size, as pages, if they are whole pages.
+#[inline(always)]
+fn whole_pages(len: usize) -> (r: Option<usize>)
+    ensures
+        r matches Some(n) ==> n * PAGE_SIZE == len,
+        r is None ==> len % PAGE_SIZE != 0,
+    no_unwind
+{
+    if len % PAGE_SIZE == 0 {
+        Some(len / PAGE_SIZE)
+    } else {
+        None
+    }
+}
+
+impl<C: PageTableConfig> Session<C> {
+    /// Locks a range.
+    pub(super) fn new(table: &PageTable<C>, range: Range<Vaddr>) -> (r: Result<Self, PageTableError>)
+        ensures
+            r matches Ok(x) ==> x.wf() && x.v == x.g.s && range.start.0 == C::VA_BASE + x.g.s * PAGE_SIZE && range.end.0 == C::VA_BASE
+                + x.g.e * PAGE_SIZE,
+    {
+        let (s, e) = check_range::<C>(range)?;
+        let cpu = super::hooks::count_index();
+        let w = table.world();
+        let reader = w.enter(cpu);
+        let (g, tree) = table.lock(reader, s, e);
+        Ok(Session { g, tree, v: s, cpu, kind: PhantomData })
+    }
+
+    fn va(&self) -> (r: Vaddr)
+        ensures
+            r.0 == C::VA_BASE + self.v * PAGE_SIZE,
+    {
+        proof {
+            use_type_invariant(self);
+        }
+        va_of::<C>(self.v)
+    }
+
+    fn range(&self) -> Range<Vaddr> {
+        proof {
+            use_type_invariant(self);
+        }
+        va_of::<C>(self.g.s)..va_of::<C>(self.g.e)
+    }
+
+    /// The end of `len` bytes from here, as a page.
+    fn end_of(&self, len: usize) -> (r: Result<usize, PageTableError>)
+        ensures
+            r matches Ok(end) ==> self.v <= end <= self.g.e && (end - self.v) * PAGE_SIZE == len,
+    {
+        proof {
+            use_type_invariant(self);
+        }
+        match whole_pages(len) {
+            None => Err(PageTableError::NotAligned { at: len }),
+            Some(n) => if n > self.g.e - self.v {
+                Err(PageTableError::OutOfRange { va: self.va() })
+            } else {
+                Ok(self.v + n)
+            },
+        }
+    }
+
+    fn jump(&mut self, va: Vaddr) -> (r: Result<(), PageTableError>)
+        ensures
+            final(self).mapped() == old(self).mapped(),
+            final(self).g == old(self).g,
+            r is Ok ==> va.0 == C::VA_BASE + final(self).v * PAGE_SIZE && final(self).v < final(self).g.e,
+            r is Err ==> *final(self) == *old(self),
+    {
+        proof {
+            use_type_invariant(&*self);
+            C::config_ok();
+        }
+        if va.0 % PAGE_SIZE != 0 {
+            return Err(PageTableError::NotAligned { at: va.0 });
+        }
+        if va.0 < C::VA_BASE {
+            return Err(PageTableError::OutOfRange { va });
+        }
+        let v = (va.0 - C::VA_BASE) / PAGE_SIZE;
+        if v < self.g.s || v >= self.g.e {
+            return Err(PageTableError::OutOfRange { va });
+        }
+        self.v = v;
+        Ok(())
+    }
+
+    fn query(&self) -> (r: Result<Slot<C>, PageTableError>)
+        ensures
+            match r {
+                Ok(slot) => {
+                    &&& slot.item is None ==> !self.mapped().dom().contains(self.v as nat)
+                    &&& slot.item matches Some(i) ==> self.mapped().dom().contains(self.v as nat) && C::raw(i).2 == self.mapped()[self.v as nat].1
+                        && self.mapped()[self.v as nat].0 == C::raw(i).0 + PAGE_SIZE * low(nr::<C>(), self.v as nat, (C::raw(i).1 - 1) as nat)
+                },
+                Err(_) => self.v == self.g.e,
+            },
+    {
+        proof {
+            use_type_invariant(self);
+            C::Consts::consts_ok();
+            lemma_total::<C>();
+        }
+        let v = self.v;
+        if v >= self.g.e {
+            return Err(PageTableError::OutOfRange { va: self.va() });
+        }
+        let tracked m = self.tree.borrow();
+        let f = descend::<C>(&self.g, Tracked(m), v);
+        let (start, end) = entry_range::<C::Consts>(v, f.l);
+        let (start, end) = (if start < self.g.s { self.g.s } else { start }, if end > self.g.e { self.g.e } else { end });
+        let range = va_of::<C>(start)..va_of::<C>(end);
+        let ad = C::Entry::accessed_dirty(f.word);
+        match f.pte {
+            Pte::Leaf(pa, prop) => {
+                let ghost k = place::<C>(v as nat, f.l as nat);
+                let ghost i = idx::<C>(v as nat, f.l as nat);
+                proof {
+                    lemma_here::<C>(self.g, self.tree@, v as nat, f.l as nat);
+                }
+                let tracked t = m.tracked_borrow(k).lk.leaves.tracked_borrow(i);
+                // SAFETY: the mapping is in the locked range.
+                let tok = unsafe { C::clone_leaf(pa, f.l, Tracked(t)) };
+                // SAFETY: these are the parts of the mapping, with a count of their own.
+                let item = unsafe { C::item_from_raw(pa, f.l, prop, tok) };
+                Ok(Slot { range, item: Some(item), ad })
+            },
+            _ => Ok(Slot { range, item: None, ad }),
+        }
+    }
+
+    fn find_next(&mut self, len: usize) -> (r: Result<Option<Vaddr>, PageTableError>)
+        ensures
+            final(self).mapped() == old(self).mapped(),
+            final(self).g == old(self).g,
+            r is Ok ==> forall|p: nat| old(self).v <= p < final(self).v ==> !#[trigger] old(self).mapped().dom().contains(p),
+            r matches Ok(Some(va)) ==> va.0 == C::VA_BASE + final(self).v * PAGE_SIZE && old(self).mapped().dom().contains(final(self).v as nat),
+            r matches Ok(None) ==> (final(self).v - old(self).v) * PAGE_SIZE == len,
+            r is Err ==> *final(self) == *old(self),
+    {
+        proof {
+            use_type_invariant(&*self);
+        }
+        let end = self.end_of(len)?;
+        let (p, f) = next_mapped::<C>(&self.g, Tracked(self.tree.borrow()), self.v, end);
+        proof {
+            assert forall|q: nat| self.v <= q < p implies !#[trigger] self.mapped().dom().contains(q) by {
+                assert(self.g.at::<C>(self.tree@, q) is None);
+            }
+        }
+        self.v = p;
+        match f {
+            Some(f) => {
+                proof {
+                    lemma_here::<C>(self.g, self.tree@, p as nat, f.l as nat);
+                }
+                Ok(Some(self.va()))
+            },
+            None => Ok(None),
+        }
+    }
+}
+
+/// What a closure does in [`CursorMut::protect_next`].
+pub trait ProtectOp {
+    /// The new property.
+    fn apply(self, prop: PageProperty) -> PageProperty;
+}
+
+#[verifier::external]
+impl<F: FnOnce(PageProperty) -> PageProperty> ProtectOp for F {
+    fn apply(self, prop: PageProperty) -> PageProperty {
+        self(prop)
+    }
+}
+
+/// The pages `[a, b)`.
+pub(super) open spec fn between(a: nat, b: nat) -> ISet<nat> {
+    ISet::new(|p: nat| a <= p < b)
+}
+
+impl<C: PageTableConfig> Session<C> {
+    /// The item of a mapping that was taken out.
+    fn item_of(t: TakenLeaf) -> (r: C::Item)
+        requires
+            leaf_fits::<C::Consts>(t.pa, t.l as nat),
+            C::leaf_ok(t.tok@, t.pa, t.l as nat),
+        ensures
+            C::raw(r) == (t.pa, t.l as nat, t.prop),
+        no_unwind
+    {
+        // SAFETY: these are the parts of a mapping that is in no table any more.
+        unsafe { C::item_from_raw(t.pa, t.l, t.prop, t.tok) }
+    }
+
+    fn map(&mut self, item: C::Item) -> (r: Result<Option<C::Item>, MapError<C::Item>>)
+        ensures
+            final(self).g == old(self).g,
+            match r {
+                Ok(_) => {
+                    let (pa, l, prop) = C::raw(item);
+                    let n = pages(nr::<C>(), (l - 1) as nat);
+                    &&& final(self).v == old(self).v + n
+                    &&& forall|w: nat|
+                        old(self).v <= w < old(self).v + n ==> #[trigger] final(self).mapped().contains_pair(
+                            w,
+                            ((pa + PAGE_SIZE * (w - old(self).v)) as nat, prop),
+                        )
+                    &&& final(self).mapped().remove_keys(between(old(self).v as nat, (old(self).v + n) as nat)) == old(self).mapped().remove_keys(
+                        between(old(self).v as nat, (old(self).v + n) as nat),
+                    )
+                },
+                Err(e) => final(self).mapped() == old(self).mapped() && final(self).v == old(self).v && C::raw(e.item) == C::raw(item),
+            },
+    {
+        proof {
+            use_type_invariant(&*self);
+            C::Consts::consts_ok();
+            lemma_total::<C>();
+        }
+        let (pa, l, prop, tok) = C::item_into_raw(item);
+        let v = self.v;
+        let n = pages_below::<C::Consts>(l - 1);
+        if v % n != 0 || n > self.g.e - v {
+            let error = if v % n != 0 {
+                PageTableError::NotAligned { at: self.va().0 }
+            } else {
+                PageTableError::OutOfRange { va: self.va() }
+            };
+            // SAFETY: these are the parts of the item.
+            return Err(MapError { error, item: unsafe { C::item_from_raw(pa, l, prop, tok) } });
+        }
+        let ghost m0 = self.tree@;
+        match walk::put::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, n, pa, l, prop, tok) {
+            Put::Done(old) => {
+                self.v = v + n;
+                proof {
+                    let b = between(v as nat, (v + n) as nat);
+                    lemma_view_elsewhere::<C>(self.g, m0, self.tree@, b);
+                    assert forall|w: nat| v <= w < v + n implies #[trigger] self.mapped().contains_pair(
+                        w,
+                        ((pa + PAGE_SIZE * (w - v)) as nat, prop),
+                    ) by {
+                        let _ = self.g.at::<C>(self.tree@, w);
+                    }
+                    assert(self.mapped().remove_keys(b) == view::<C>(m0, self.g.rng()).remove_keys(b));
+                }
+                match old {
+                    Some(t) => Ok(Some(Self::item_of(t))),
+                    None => Ok(None),
+                }
+            },
+            Put::Occupied(tok) => {
+                proof {
+                    lemma_same_view::<C>(self.g, m0, self.tree@);
+                }
+                let error = PageTableError::Occupied { va: self.va() };
+                // SAFETY: these are the parts of the item.
+                Err(MapError { error, item: unsafe { C::item_from_raw(pa, l, prop, tok) } })
+            },
+            Put::NoMemory(tok) => {
+                proof {
+                    lemma_same_view::<C>(self.g, m0, self.tree@);
+                }
+                // SAFETY: these are the parts of the item.
+                Err(MapError { error: PageTableError::NoMemory, item: unsafe { C::item_from_raw(pa, l, prop, tok) } })
+            },
+        }
+    }
+
+    fn take_next(&mut self, len: usize) -> (r: Result<Option<Fragment<C>>, PageTableError>)
+        ensures
+            final(self).g == old(self).g,
+            match r {
+                Ok(Some(Fragment::Leaf { va, item, .. })) => {
+                    let (pa, l, prop) = C::raw(item);
+                    let start = ((va.0 - C::VA_BASE) / PAGE_SIZE as int) as nat;
+                    &&& old(self).mapped().contains_pair(start, (pa as nat, prop))
+                    &&& final(self).mapped() == old(self).mapped().remove_keys(between(start, start + pages(nr::<C>(), (l - 1) as nat)))
+                },
+                _ => final(self).mapped() == old(self).mapped(),
+            },
+    {
+        proof {
+            use_type_invariant(&*self);
+            C::Consts::consts_ok();
+            lemma_total::<C>();
+        }
+        let end = self.end_of(len)?;
+        let ghost m0 = self.tree@;
+        let v = self.v;
+        let Some((next, taken)) = walk::take_next::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, end) else {
+            proof {
+                lemma_same_view::<C>(self.g, m0, self.tree@);
+            }
+            return Err(PageTableError::NoMemory);
+        };
+        self.v = next;
+        match taken {
+            Taken::Leaf(t) => {
+                let ad = C::Entry::accessed_dirty(t.word);
+                let va = va_of::<C>(t.start);
+                proof {
+                    lemma_view_cleared::<C>(self.g, m0, self.tree@, t.start as nat, t.end as nat);
+                    assert(self.g.at::<C>(m0, t.start as nat) is Some);
+                    assert((va.0 - C::VA_BASE) / PAGE_SIZE as int == t.start);
+                }
+                let item = Self::item_of(t);
+                Ok(Some(Fragment::Leaf { va, item, ad }))
+            },
+            Taken::Node(ns, ne, pa, tok) => {
+                proof {
+                    lemma_same_view::<C>(self.g, m0, self.tree@);
+                }
+                Ok(Some(Fragment::Node(RetiredNode::new(self.g.w, pa, clamp::<C>(ns), clamp::<C>(ne), tok))))
+            },
+            Taken::Nothing => {
+                proof {
+                    lemma_same_view::<C>(self.g, m0, self.tree@);
+                }
+                Ok(None)
+            },
+        }
+    }
+
+    fn protect_next<F: ProtectOp>(&mut self, len: usize, op: F) -> (r: Result<Option<Range<Vaddr>>, PageTableError>)
+        ensures
+            final(self).g == old(self).g,
+            match r {
+                Ok(Some(range)) => {
+                    let start = ((range.start.0 - C::VA_BASE) / PAGE_SIZE as int) as nat;
+                    let end = final(self).v as nat;
+                    &&& final(self).mapped().dom() == old(self).mapped().dom()
+                    &&& final(self).mapped().remove_keys(between(start, end)) == old(self).mapped().remove_keys(between(start, end))
+                    &&& forall|w: nat| start <= w < end ==> #[trigger] final(self).mapped().dom().contains(w) && final(self).mapped()[w].0
+                        == old(self).mapped()[w].0
+                },
+                _ => final(self).mapped() == old(self).mapped(),
+            },
+    {
+        proof {
+            use_type_invariant(&*self);
+            C::Consts::consts_ok();
+            lemma_total::<C>();
+        }
+        let end = self.end_of(len)?;
+        let ghost m0 = self.tree@;
+        let v = self.v;
+        let found = walk::isolate::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, end);
+        let ghost m1 = self.tree@;
+        proof {
+            lemma_same_view::<C>(self.g, m0, m1);
+        }
+        let (p, ee, f) = match found {
+            None => return Err(PageTableError::NoMemory),
+            Some(None) => {
+                self.v = end;
+                return Ok(None);
+            },
+            Some(Some(x)) => x,
+        };
+        let (_, prop) = f.pte.as_leaf();
+        // Nothing has changed yet: a panic in here leaves the range as it was.
+        let prop = op.apply(prop);
+        walk::set_property::<C>(&self.g, Tracked(self.tree.borrow_mut()), p, ee, &f, prop);
+        self.v = ee;
+        let range = va_of::<C>(p)..va_of::<C>(ee);
+        proof {
+            let b = between(p as nat, ee as nat);
+            assert((range.start.0 - C::VA_BASE) / PAGE_SIZE as int == p);
+            lemma_whole_leaf_mapped::<C>(self.g, m1, p, ee, f);
+            assert forall|w: nat| p <= w < ee implies #[trigger] self.mapped().dom().contains(w) && self.mapped()[w].0 == view::<C>(
+                m1,
+                self.g.rng(),
+            )[w].0 by {
+                let _ = self.g.at::<C>(self.tree@, w);
+            }
+            lemma_view_elsewhere::<C>(self.g, m1, self.tree@, b);
+            lemma_view_domain::<C>(self.g, m1, self.tree@);
+        }
+        Ok(Some(range))
+    }
+}
+
+/// What translates the same outside `b` is the same map outside `b`.
+proof fn lemma_view_elsewhere<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree, b: ISet<nat>)
+    requires
+        forall|w: nat| g.s <= w < g.e && !b.contains(w) ==> #[trigger] g.at::<C>(m2, w) == g.at::<C>(m, w),
+    ensures
+        view::<C>(m2, g.rng()).remove_keys(b) == view::<C>(m, g.rng()).remove_keys(b),
+{
+    assert forall|w: nat| g.s <= w < g.e && !b.contains(w) implies #[trigger] trans::<C>(m2, g.top as nat, w) == trans::<C>(
+        m,
+        g.top as nat,
+        w,
+    ) by {
+        let _ = g.at::<C>(m2, w);
+    }
+    assert(view::<C>(m2, g.rng()).remove_keys(b) =~= view::<C>(m, g.rng()).remove_keys(b));
+}
+
+/// What is cleared is gone from the map.
+proof fn lemma_view_cleared<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree, a: nat, b: nat)
+    requires
+        g.cleared::<C>(m, m2, a, b),
+    ensures
+        view::<C>(m2, g.rng()) == view::<C>(m, g.rng()).remove_keys(between(a, b)),
+{
+    assert forall|w: nat| g.s <= w < g.e implies #[trigger] trans::<C>(m2, g.top as nat, w) == (if a <= w < b {
+        None
+    } else {
+        trans::<C>(m, g.top as nat, w)
+    }) by {
+        let _ = g.at::<C>(m2, w);
+    }
+    assert(view::<C>(m2, g.rng()) =~= view::<C>(m, g.rng()).remove_keys(between(a, b)));
+}
+
+/// What translates at the same pages has the same domain.
+proof fn lemma_view_domain<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree)
+    requires
+        forall|w: nat| g.s <= w < g.e ==> (#[trigger] g.at::<C>(m2, w) is Some) == (g.at::<C>(m, w) is Some),
+    ensures
+        view::<C>(m2, g.rng()).dom() == view::<C>(m, g.rng()).dom(),
+{
+    assert forall|w: nat| g.s <= w < g.e implies (#[trigger] trans::<C>(m2, g.top as nat, w) is Some) == (trans::<C>(
+        m,
+        g.top as nat,
+        w,
+    ) is Some) by {
+        let _ = g.at::<C>(m2, w);
+    }
+    assert(view::<C>(m2, g.rng()).dom() =~= view::<C>(m, g.rng()).dom());
+}
+
+/// What translates the same is the same map.
+proof fn lemma_same_view<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree)
+    requires
+        g.same::<C>(m, m2),
+    ensures
+        view::<C>(m2, g.rng()) == view::<C>(m, g.rng()),
+{
+    assert forall|w: nat| g.s <= w < g.e implies #[trigger] trans::<C>(m2, g.top as nat, w) == trans::<C>(m, g.top as nat, w) by {
+        let _ = g.at::<C>(m2, w);
+    }
+    assert(view::<C>(m2, g.rng()) =~= view::<C>(m, g.rng()));
+}
+
+/// The virtual address of a page, or the end of the table's part if that comes before.
+fn clamp<C: PageTableConfig>(v: usize) -> Vaddr
+    no_unwind
+{
+    proof {
+        C::Consts::consts_ok();
+        C::config_ok();
+        lemma_total::<C>();
+        let (hi, t, n) = (C::TOP_HI as nat, nr::<C>(), pages(nr::<C>(), (C::Consts::LEVELS - 1) as nat));
+        assert(pages(t, C::Consts::LEVELS as nat) == t * n);
+        assert(hi * n <= t * n) by (nonlinear_arith)
+            requires
+                hi <= t,
+        ;
+    }
+    let top = C::TOP_HI * pages_below::<C::Consts>(C::Consts::LEVELS - 1);
+    va_of::<C>(if v < top { v } else { top })
+}
+
+/// What is at the cursor.
+pub struct Slot<C: PageTableConfig> {
+    /// The addresses of the entry that decides, as far as the cursor is locked for them.
+    pub range: Range<Vaddr>,
+    /// The item that is mapped there, with a count of its own.
+    pub item: Option<C::Item>,
+    /// What hardware noted.
+    pub ad: AccessedDirty,
+}
+
+/// A mapping was refused.
+pub struct MapError<I> {
+    /// Why.
+    pub error: PageTableError,
+    /// The item, back.
+    pub item: I,
+}
+
+/// Something that was taken out of a table.
+///
+/// It is to be kept until the translation caches have forgotten it.
+#[must_use]
+pub enum Fragment<C: PageTableConfig> {
+    /// A mapping.
+    Leaf {
+        /// The first address that it mapped.
+        va: Vaddr,
+        /// The item, which owns its frames again.
+        item: C::Item,
+        /// What hardware noted until it was taken out.
+        ad: AccessedDirty,
+    },
+    /// A node that was empty.
+    Node(RetiredNode),
+}
+
+/// A locked range of a page table, to look at.
+pub struct Cursor<'a, C: PageTableConfig> {
+    session: Owned<Session<C>>,
+    table: PhantomData<&'a PageTable<C>>,
+}
+
+/// A locked range of a page table, to change.
+pub struct CursorMut<'a, C: PageTableConfig> {
+    session: Owned<Session<C>>,
+    table: PhantomData<&'a PageTable<C>>,
+}
+
+impl<C: PageTableConfig> PageTable<C> {
+    /// Locks a range to look at it.
+    ///
+    /// # Errors
+    ///
+    /// [`PageTableError::NotAligned`], [`Empty`](PageTableError::Empty), [`Reversed`](PageTableError::Reversed) or
+    /// [`OutOfRange`](PageTableError::OutOfRange), judged in this order.
+    pub fn cursor<'a>(&'a self, range: Range<Vaddr>) -> Result<Cursor<'a, C>, PageTableError> {
+        Ok(Cursor { session: Owned::new(Session::new(self, range)?), table: PhantomData })
+    }
+
+    /// Locks a range to change it.
+    ///
+    /// # Errors
+    ///
+    /// As [`cursor`](Self::cursor).
+    pub fn cursor_mut<'a>(&'a self, range: Range<Vaddr>) -> Result<CursorMut<'a, C>, PageTableError> {
+        Ok(CursorMut { session: Owned::new(Session::new(self, range)?), table: PhantomData })
+    }
+}
+
+impl<C: PageTableConfig> Cursor<'_, C> {
+    /// Where the cursor is.
+    pub fn virt_addr(&self) -> Vaddr {
+        self.session.get().va()
+    }
+
+    /// The range that is locked.
+    pub fn range(&self) -> Range<Vaddr> {
+        self.session.get().range()
+    }
+
+    /// Goes to an address of the range.
+    ///
+    /// # Errors
+    ///
+    /// [`PageTableError::NotAligned`], [`PageTableError::OutOfRange`].
+    pub fn jump(&mut self, va: Vaddr) -> Result<(), PageTableError> {
+        self.session.get_mut().jump(va)
+    }
+
+    /// What is mapped here.
+    ///
+    /// # Errors
+    ///
+    /// [`PageTableError::OutOfRange`]: the cursor is at the end of its range.
+    pub fn query(&mut self) -> Result<Slot<C>, PageTableError> {
+        self.session.get().query()
+    }
+
+    /// Goes to the next mapped address within `len` bytes and returns it. Without one, goes to the end of `len`.
+    ///
+    /// # Errors
+    ///
+    /// [`PageTableError::NotAligned`], [`PageTableError::OutOfRange`].
+    pub fn find_next(&mut self, len: usize) -> Result<Option<Vaddr>, PageTableError> {
+        self.session.get_mut().find_next(len)
+    }
+}
+
+impl<C: PageTableConfig> CursorMut<'_, C> {
+    /// As [`Cursor::virt_addr`].
+    pub fn virt_addr(&self) -> Vaddr {
+        self.session.get().va()
+    }
+
+    /// As [`Cursor::range`].
+    pub fn range(&self) -> Range<Vaddr> {
+        self.session.get().range()
+    }
+
+    /// As [`Cursor::jump`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Cursor::jump`].
+    pub fn jump(&mut self, va: Vaddr) -> Result<(), PageTableError> {
+        self.session.get_mut().jump(va)
+    }
+
+    /// As [`Cursor::query`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Cursor::query`].
+    pub fn query(&mut self) -> Result<Slot<C>, PageTableError> {
+        self.session.get().query()
+    }
+
+    /// As [`Cursor::find_next`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Cursor::find_next`].
+    pub fn find_next(&mut self, len: usize) -> Result<Option<Vaddr>, PageTableError> {
+        self.session.get_mut().find_next(len)
+    }
+
+    /// Maps an item here and goes past it; what it replaces comes back, to be kept until the translation caches have
+    /// forgotten it.
+    ///
+    /// # Errors
+    ///
+    /// With the item: [`PageTableError::NotAligned`] to the item's size, [`OutOfRange`](PageTableError::OutOfRange),
+    /// [`Occupied`](PageTableError::Occupied), [`NoMemory`](PageTableError::NoMemory).
+    pub fn map(&mut self, item: C::Item) -> Result<Option<C::Item>, MapError<C::Item>> {
+        self.session.get_mut().map(item)
+    }
+
+    /// Takes the next mapping or emptied node within `len` bytes out. Without one, goes to the end of `len`.
+    ///
+    /// A huge page that reaches past the borders is split. Repeat it until it answers `None`: a node is found to be
+    /// empty only after its last mapping, at which the cursor stays until then.
+    ///
+    /// # Errors
+    ///
+    /// [`PageTableError::NotAligned`], [`OutOfRange`](PageTableError::OutOfRange),
+    /// [`NoMemory`](PageTableError::NoMemory) to split a huge page.
+    pub fn take_next(&mut self, len: usize) -> Result<Option<Fragment<C>>, PageTableError> {
+        self.session.get_mut().take_next(len)
+    }
+
+    /// Gives the next mapping within `len` bytes the property that `op` makes of its own, goes past it, and returns
+    /// its addresses. Without one, goes to the end of `len`.
+    ///
+    /// A huge page that reaches past the borders is split. Translation caches are not flushed. A panic in `op` changes
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`take_next`](Self::take_next).
+    pub fn protect_next(
+        &mut self,
+        len: usize,
+        op: impl FnOnce(PageProperty) -> PageProperty,
+    ) -> Result<Option<Range<Vaddr>>, PageTableError> {
+        self.session.get_mut().protect_next(len, op)
+    }
+}
+
+} // verus!

@@ -1,0 +1,56 @@
+//! What can go wrong.
+use vellum_machine::addr::Vaddr;
+use vstd::prelude::*;
+
+verus! {
+
+/// Why a page-table operation was refused. Nothing changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PageTableError {
+    /// The range is empty.
+    Empty {
+        /// Its start.
+        va: Vaddr,
+    },
+    /// The range ends before it starts.
+    Reversed {
+        /// Its start.
+        start: Vaddr,
+        /// Its end.
+        end: Vaddr,
+    },
+    /// An address or a length, in bytes, is no multiple of the page size that is needed there.
+    NotAligned {
+        /// The address or length.
+        at: usize,
+    },
+    /// The address is outside what the table or the cursor covers, or so is the end of the length from there on.
+    OutOfRange {
+        /// The address.
+        va: Vaddr,
+    },
+    /// There are nodes where a huge page should go: unmap first.
+    Occupied {
+        /// Where.
+        va: Vaddr,
+    },
+    /// No frame for a node.
+    NoMemory,
+}
+
+} // verus!
+
+impl core::fmt::Display for PageTableError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            PageTableError::Empty { va } => write!(f, "the range at {va} is empty"),
+            PageTableError::Reversed { start, end } => write!(f, "the range {start}..{end} ends before it starts"),
+            PageTableError::NotAligned { at } => write!(f, "{at:#x} is not a multiple of the page size"),
+            PageTableError::OutOfRange { va } => write!(f, "{va} is out of range"),
+            PageTableError::Occupied { va } => write!(f, "there are smaller mappings at {va}"),
+            PageTableError::NoMemory => write!(f, "no frame left for a page-table node"),
+        }
+    }
+}
+
+impl core::error::Error for PageTableError {}

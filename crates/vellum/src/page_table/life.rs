@@ -1,0 +1,581 @@
+//! The life of a node: made, linked, unlinked, freed.
+use super::config::*;
+use super::entry::*;
+use super::geometry::*;
+use super::node::*;
+use super::node_frame::*;
+use super::protocol::*;
+use super::spec::*;
+use super::world::World;
+use vellum_machine::addr::*;
+use vellum_machine::page::PagePerm;
+use vellum_machine::ptword;
+use vellum_machine::readers::NR_COUNTS;
+use vstd::atomic::*;
+use vstd::invariant::*;
+use vstd::prelude::*;
+use vstd::resource::ghost_var::*;
+use vstd::tokens::*;
+
+verus! {
+
+/// No word of the table's own links.
+pub open spec fn no_links<C: PageTableConfig>(words: Seq<u64>, l: nat) -> bool {
+    words.len() == 512 && forall|j: int| 0 <= j < nr::<C>() ==> !(meaning::<C>(#[trigger] words[j], l) is Table)
+}
+
+/// Links a prepared node at an entry that is no link, if the word there is still `cur` to the bit; it comes back
+/// locked. Else says what the word is, and gives the node back.
+#[verifier::spinoff_prover]
+pub(super) fn link_child<C: PageTableConfig>(
+    w: &World,
+    pa: usize,
+    i: usize,
+    cur: u64,
+    cpa: usize,
+    Tracked(r): Tracked<&Nodes::reader>,
+    Tracked(t): Tracked<&mut NodeTok>,
+    Tracked(new): Tracked<NewNode>,
+    Tracked(leaves): Tracked<Map<int, LeafTok>>,
+) -> (o: Result<Tracked<NodeTok>, (u64, Tracked<NewNode>, Tracked<Map<int, LeafTok>>)>)
+    requires
+        old(t).ok::<C>(*w, *r),
+        old(t).pa() == pa,
+        old(t).info.value().lo <= i < old(t).info.value().hi,
+        old(t).is_live(),
+        old(t).level() >= 2,
+        !(meaning::<C>(old(t).words()[i as int], old(t).level()) is Table),
+        new.ok(cpa),
+        no_links::<C>(new.page.words(), (old(t).level() - 1) as nat),
+    ensures
+        final(t).ok::<C>(*w, *r),
+        match o {
+            Ok(c) => {
+                &&& is_linked::<C>(*final(t), *old(t), i as int, c@)
+                &&& c@.ok::<C>(*w, *r)
+                &&& c@.is_live()
+                &&& c@.pa() == cpa
+                &&& c@.words() == new.page.words()
+                &&& c@.kids() == Map::<int, Nid>::empty()
+                &&& c@.lk.leaves == leaves
+            },
+            Err(x) => *final(t) == *old(t) && vellum_machine::ptword::same_word(x.0, old(t).words()[i as int]) && x.1@ == new
+                && x.2@ == leaves,
+        },
+    no_unwind
+{
+    let ghost n = t.info.key();
+    let ghost ni = t.info.value();
+    let v = C::Entry::link(cpa);
+    let tracked mut c = None;
+    let tracked mut back = None;
+    let e;
+    proof {
+        w.lemma_key();
+        C::Consts::consts_ok();
+    }
+    open_atomic_invariant!(w.invariant_ref() => g => {
+        let ghost g0 = g;
+        proof {
+            protected_node(w, &g, r, &t.prot, &t.info);
+        }
+        let tracked mut x = g.nodes.tracked_remove(n);
+        let ghost x0 = x;
+        proof {
+            x.auth.agree(&t.lk.copy);
+            assert(x0.kid_ok(w.instance(), i as int));
+            lemma_excludes(&mut x.auth, &mut t.lk.copy, &x.content);
+        }
+        e = ptword::compare_exchange(Paddr(pa), i, cur, v, Tracked(&mut x.page));
+        proof {
+            if e is Ok {
+                let tracked NodeRes { page, mut auth, kids, info, mut kid_infos, lock, content } = x;
+                let tracked NewNode { own, page: cpage, lock: clock, stray } = new;
+                let tracked (cauth, ccopy) = GhostVarAuth::<Words>::new(Words { words: cpage.words(), kids: Map::empty() });
+                let inf = Info {
+                    kind: ni.kind,
+                    pa: cpa,
+                    level: (ni.level - 1) as nat,
+                    base: ni.base * ni.kind.nr + i as nat,
+                    lo: 0,
+                    hi: ni.kind.nr as int,
+                    parent: Some((n, i as int)),
+                    copy: cauth.id(),
+                    own,
+                };
+                let tracked live = match &t.lk.life {
+                    Life::Live(l) => l,
+                    Life::Stray(_) => proof_from_false(),
+                };
+                let cn = g.next.value();
+                let tracked (Tracked(kids), Tracked(ckids), Tracked(cinfo), Tracked(clive)) = w.instance_ref().link(
+                    n,
+                    i as int,
+                    inf,
+                    own,
+                    &mut g.next,
+                    &mut g.alloc,
+                    kids,
+                    live,
+                    own,
+                );
+                auth.update(&mut t.lk.copy, Words { words: page.words(), kids: kids.value() });
+                kid_infos.tracked_insert(i as int, cinfo.clone());
+                let tracked cprot = w.instance_ref().follow(r.key(), n, i as int, cn, &kids, r, &t.prot);
+                let tracked x = NodeRes { page, auth, kids, info, kid_infos, lock, content };
+                let tracked cx = NodeRes {
+                    page: cpage,
+                    auth: cauth,
+                    kids: ckids,
+                    info: cinfo.clone(),
+                    kid_infos: Map::tracked_empty(),
+                    lock: clock,
+                    content: None,
+                };
+                c = Some(NodeTok { lk: Locked { copy: ccopy, life: Life::Live(clive), leaves, stray }, info: cinfo, prot: cprot });
+                assert forall|j: int| x.info.value().lo <= j < x.info.value().hi implies #[trigger] x.kid_ok(w.instance(), j) by {
+                    assert(x0.kid_ok(w.instance(), j));
+                }
+                assert(x.ok(w.instance(), n));
+                assert forall|j: int| 0 <= j < ni.kind.nr implies #[trigger] cx.kid_ok(w.instance(), j) by {
+                    let _ = cpage.words()[j];
+                }
+                assert(cx.ok(w.instance(), cn));
+                g.nodes.tracked_insert(n, x);
+                g.nodes.tracked_insert(cn, cx);
+                assert forall|m: Nid| g.nodes.dom().contains(m) implies #[trigger] g.nodes[m].ok(w.instance(), m) by {
+                    if m != n && m != cn {
+                        assert(g0.nodes[m].ok(w.instance(), m));
+                    }
+                }
+                assert(g.nodes.dom() =~= g.alloc.value());
+            } else {
+                back = Some((new, leaves));
+                g.nodes.tracked_insert(n, x);
+                lemma_node_put_back(w, g0, g, n);
+            }
+        }
+    });
+    match e {
+        Ok(_) => Ok(Tracked(c.tracked_unwrap())),
+        Err(word) => {
+            let tracked (new, leaves) = back.tracked_unwrap();
+            Err((word, Tracked(new), Tracked(leaves)))
+        },
+    }
+}
+
+/// Entry `i` of the node now links `c`, and nothing else changed.
+pub open spec fn is_linked<C: PageTableConfig>(t: NodeTok, t0: NodeTok, i: int, c: NodeTok) -> bool {
+    &&& t.same_node(t0)
+    &&& t.words() == t0.words().update(i, t.words()[i])
+    &&& meaning::<C>(t.words()[i], t0.level()) == Pte::Table(c.pa())
+    &&& C::Entry::open_link(t.words()[i])
+    &&& t.lk.leaves == t0.lk.leaves
+    &&& t.kids() == t0.kids().insert(i, c.info.key())
+    &&& t0.info.value().is_parent_of(t0.info.key(), i, c.info.value())
+}
+
+/// No entry of the node that belongs to the table is a link.
+pub open spec fn links_nothing<C: PageTableConfig>(t: NodeTok) -> bool {
+    forall|j: int| t.info.value().lo <= j < t.info.value().hi ==> !(meaning::<C>(#[trigger] t.words()[j], t.level()) is Table)
+}
+
+proof fn lemma_no_kids<C: PageTableConfig>(inst: Nodes::Instance, x: NodeRes)
+    requires
+        x.ok(inst, x.info.key()),
+        x.info.value().kind == kind::<C>(),
+        forall|j: int| x.info.value().lo <= j < x.info.value().hi ==> !(meaning::<C>(#[trigger] x.page.words()[j], x.info.value().level) is Table),
+    ensures
+        x.kids.value() == Map::<int, Nid>::empty(),
+{
+    assert forall|j: int| !x.kids.value().dom().contains(j) by {
+        if x.kids.value().dom().contains(j) {
+            assert(x.kid_ok(inst, j));
+        }
+    }
+    assert(x.kids.value() =~= Map::<int, Nid>::empty());
+}
+
+/// Unlinks an emptied child: it becomes stray, still locked, still readable by readers.
+#[verifier::spinoff_prover]
+pub(super) fn unlink_child<C: PageTableConfig>(
+    w: &World,
+    pa: usize,
+    i: usize,
+    cpa: usize,
+    Tracked(r): Tracked<&Nodes::reader>,
+    Tracked(t): Tracked<&mut NodeTok>,
+    Tracked(ct): Tracked<NodeTok>,
+) -> (o: (Tracked<NodeTok>, Tracked<RetiredTok>))
+    requires
+        old(t).ok::<C>(*w, *r),
+        old(t).pa() == pa,
+        old(t).info.value().lo <= i < old(t).info.value().hi,
+        ct.ok::<C>(*w, *r),
+        ct.pa() == cpa,
+        ct.is_live(),
+        links_nothing::<C>(ct),
+        old(t).kids().dom().contains(i as int),
+        old(t).kids()[i as int] == ct.info.key(),
+        old(t).info.key() != ct.info.key(),
+    ensures
+        final(t).ok::<C>(*w, *r),
+        stepped(*final(t), *old(t), i as int, 0, old(t).kids().remove(i as int)),
+        o.0@.ok::<C>(*w, *r),
+        o.0@.lk.life is Stray,
+        o.0@.info == ct.info,
+        o.0@.prot == ct.prot,
+        o.0@.lk.copy == ct.lk.copy,
+        o.0@.lk.leaves == ct.lk.leaves,
+        o.1@.ok(*w, cpa),
+    no_unwind
+{
+    let ghost n = t.info.key();
+    let ghost cn = ct.info.key();
+    let tracked mut ct = ct;
+    set_stray::<C>(w, cpa, Tracked(r), Tracked(&ct.prot), Tracked(&ct.info), Tracked(&mut ct.lk.stray));
+    let tracked o;
+    let tracked out;
+    proof {
+        w.lemma_key();
+    }
+    open_atomic_invariant!(w.invariant_ref() => g => {
+        let ghost g0 = g;
+        proof {
+            protected_node(w, &g, r, &t.prot, &t.info);
+            protected_node(w, &g, r, &ct.prot, &ct.info);
+            g.nodes.tracked_borrow(cn).auth.agree(&ct.lk.copy);
+            lemma_no_kids::<C>(w.instance(), g.nodes[cn]);
+            C::Entry::zero_is_absent(t.level());
+        }
+        let tracked mut x = g.nodes.tracked_remove(n);
+        let ghost x0 = x;
+        proof {
+            x.auth.agree(&t.lk.copy);
+            assert(x0.kid_ok(w.instance(), i as int));
+            lemma_excludes(&mut x.auth, &mut t.lk.copy, &x.content);
+        }
+        let _ = ptword::swap(Paddr(pa), i, 0, Tracked(&mut x.page));
+        proof {
+            let tracked NodeRes { page, mut auth, kids, info, kid_infos, lock, content } = x;
+            let tracked NodeTok { lk: Locked { copy, life, leaves, stray }, info: cinfo, prot } = ct;
+            let tracked live = match life {
+                Life::Live(l) => l,
+                Life::Stray(_) => proof_from_false(),
+            };
+            let tracked (_, Tracked(kids), Tracked(ret), Tracked(dead)) = w.instance_ref().unlink(
+                n,
+                i as int,
+                cn,
+                kids,
+                &g.nodes.tracked_borrow(cn).kids,
+                live,
+            );
+            auth.update(&mut t.lk.copy, Words { words: page.words(), kids: kids.value() });
+            out = RetiredTok { retired: ret.clone(), dead, info: cinfo.clone(), quiet: Map::tracked_empty() };
+            o = NodeTok { lk: Locked { copy, life: Life::Stray(ret), leaves, stray }, info: cinfo, prot };
+            let tracked x = NodeRes { page, auth, kids, info, kid_infos, lock, content };
+            assert forall|j: int| x.info.value().lo <= j < x.info.value().hi implies #[trigger] x.kid_ok(w.instance(), j) by {
+                assert(x0.kid_ok(w.instance(), j));
+            }
+            g.nodes.tracked_insert(n, x);
+            lemma_node_put_back(w, g0, g, n);
+        }
+    });
+    (Tracked(o), Tracked(out))
+}
+
+/// Marks a locked node as unlinked.
+#[inline(always)]
+fn set_stray<C: PageTableConfig>(
+    w: &World,
+    pa: usize,
+    Tracked(r): Tracked<&Nodes::reader>,
+    Tracked(p): Tracked<&Nodes::prot>,
+    Tracked(info): Tracked<&Nodes::info>,
+    Tracked(stray): Tracked<&mut PermissionBool>,
+)
+    requires
+        protects_at::<C>(*w, *r, *p, *info, pa),
+        old(stray)@.patomic == info.value().own.stray_id(),
+    ensures
+        final(stray)@.patomic == old(stray)@.patomic,
+        final(stray)@.value,
+    no_unwind
+{
+    let m = meta(w, pa, Tracked(r), Tracked(p), Tracked(info));
+    m.stray.store_relaxed(Tracked(stray), true);
+}
+
+/// What a page table has of its root.
+pub tracked struct RootTok {
+    pub root: Nodes::root,
+    pub info: Nodes::info,
+}
+
+impl RootTok {
+    pub open spec fn ok<C: PageTableConfig>(&self, w: World, pa: usize) -> bool {
+        let inf = self.info.value();
+        &&& self.root.instance_id() == w.instance().id()
+        &&& self.info.instance_id() == w.instance().id()
+        &&& self.root.element() == self.info.key()
+        &&& inf.wf() && inf.pa == pa && inf.kind == kind::<C>()
+        &&& inf.level == C::Consts::LEVELS
+        &&& inf.base == 0
+        &&& inf.lo == C::TOP_LO && inf.hi == C::TOP_HI
+    }
+}
+
+/// Makes a prepared node the root of a new table.
+pub(super) fn new_root<C: PageTableConfig>(w: &World, pa: usize, Tracked(new): Tracked<NewNode>) -> (o: Tracked<RootTok>)
+    requires
+        new.ok(pa),
+        new.page.words().len() == 512,
+        forall|i: int| C::TOP_LO <= i < C::TOP_HI ==> meaning::<C>(#[trigger] new.page.words()[i], C::Consts::LEVELS as nat) is Absent,
+    ensures
+        o@.ok::<C>(*w, pa),
+    no_unwind
+{
+    let tracked o;
+    let tracked NewNode { own, page, mut lock, stray } = new;
+    // The lock is still ours: nobody else knows the node.
+    let m = node_meta(pa, Tracked(&own));
+    m.lock.store_relaxed(Tracked(&mut lock), false);
+    proof {
+        w.lemma_key();
+        C::Consts::consts_ok();
+        C::config_ok();
+    }
+    open_atomic_invariant!(w.invariant_ref() => g => {
+        let ghost g0 = g;
+        proof {
+            let tracked (auth, copy) = GhostVarAuth::<Words>::new(Words { words: page.words(), kids: Map::empty() });
+            let inf = Info {
+                kind: kind::<C>(),
+                pa,
+                level: C::Consts::LEVELS as nat,
+                base: 0,
+                lo: C::TOP_LO as int,
+                hi: C::TOP_HI as int,
+                parent: None,
+                copy: auth.id(),
+                own,
+            };
+            let n = g.next.value();
+            let tracked (Tracked(kids), Tracked(info), Tracked(live), Tracked(root)) = w.instance_ref().new_root(
+                inf,
+                own,
+                &mut g.next,
+                &mut g.alloc,
+                own,
+            );
+            let tracked content = Locked { copy, life: Life::Live(live), leaves: Map::tracked_empty(), stray };
+            let tracked x = NodeRes { page, auth, kids, info: info.clone(), kid_infos: Map::tracked_empty(), lock, content: Some(content) };
+            assert forall|j: int| x.info.value().lo <= j < x.info.value().hi implies #[trigger] x.kid_ok(w.instance(), j) by {
+                let _ = x.page.words()[j];
+            }
+            assert(x.ok(w.instance(), n));
+            g.nodes.tracked_insert(n, x);
+            assert forall|m: Nid| g.nodes.dom().contains(m) implies #[trigger] g.nodes[m].ok(w.instance(), m) by {
+                if m != n {
+                    assert(g0.nodes[m].ok(w.instance(), m));
+                }
+            }
+            assert(g.nodes.dom() =~= g.alloc.value());
+            o = RootTok { root, info };
+        }
+    });
+    Tracked(o)
+}
+
+/// A reader protects the root of a table.
+#[inline(always)]
+pub(super) proof fn protect_root<C: PageTableConfig>(
+    tracked w: &World,
+    pa: usize,
+    tracked r: &Nodes::reader,
+    tracked root: &RootTok,
+) -> (tracked p: Nodes::prot)
+    requires
+        reads(*w, *r),
+        root.ok::<C>(*w, pa),
+    ensures
+        protects_at::<C>(*w, *r, p, root.info, pa),
+{
+    w.instance_ref().protect_root(r.key(), root.info.key(), &root.root, r)
+}
+
+/// The root of a table is live.
+pub(super) proof fn root_is_live<C: PageTableConfig>(tracked w: &World, pa: usize, tracked root: &RootTok, tracked t: &NodeTok)
+    requires
+        root.ok::<C>(*w, pa),
+        t.info.key() == root.info.key(),
+        t.lk.ok(w.instance(), t.info.key(), t.info.value()),
+    ensures
+        t.is_live(),
+{
+    match &t.lk.life {
+        Life::Stray(s) => {
+            w.instance_ref().root_is_live(root.info.key(), &root.root, s);
+        },
+        Life::Live(_) => {},
+    }
+}
+
+/// Retires an emptied, locked root.
+pub(super) fn retire_root<C: PageTableConfig>(
+    w: &World,
+    pa: usize,
+    Tracked(r): Tracked<&Nodes::reader>,
+    Tracked(root): Tracked<RootTok>,
+    Tracked(t): Tracked<NodeTok>,
+) -> (o: (Tracked<NodeTok>, Tracked<RetiredTok>))
+    requires
+        root.ok::<C>(*w, pa),
+        t.ok::<C>(*w, *r),
+        t.pa() == pa,
+        t.is_live(),
+        t.info.key() == root.info.key(),
+        links_nothing::<C>(t),
+    ensures
+        o.0@.ok::<C>(*w, *r),
+        o.0@.lk.life is Stray,
+        o.0@.info == t.info,
+        o.0@.lk.copy == t.lk.copy,
+        o.0@.lk.leaves == t.lk.leaves,
+        o.1@.ok(*w, pa),
+    no_unwind
+{
+    let tracked mut t = t;
+    set_stray::<C>(w, pa, Tracked(r), Tracked(&t.prot), Tracked(&t.info), Tracked(&mut t.lk.stray));
+    let tracked o;
+    let tracked out;
+    proof {
+        w.lemma_key();
+    }
+    open_atomic_invariant!(w.invariant_ref() => g => {
+        proof {
+            protected_node(w, &g, r, &t.prot, &t.info);
+            g.nodes.tracked_borrow(t.info.key()).auth.agree(&t.lk.copy);
+            lemma_no_kids::<C>(w.instance(), g.nodes[t.info.key()]);
+            let tracked NodeTok { lk: Locked { copy, life, leaves, stray }, info, prot } = t;
+            let tracked live = match life {
+                Life::Live(l) => l,
+                Life::Stray(_) => proof_from_false(),
+            };
+            let tracked (_, Tracked(ret), Tracked(dead)) = w.instance_ref().retire_root(
+                info.key(),
+                &g.nodes.tracked_borrow(info.key()).kids,
+                live,
+                root.root,
+            );
+            out = RetiredTok { retired: ret.clone(), dead, info: info.clone(), quiet: Map::tracked_empty() };
+            o = NodeTok { lk: Locked { copy, life: Life::Stray(ret), leaves, stray }, info, prot };
+        }
+    });
+    (Tracked(o), Tracked(out))
+}
+
+/// What is left of an unlinked node: the right to its frame, once the readers are gone.
+pub tracked struct RetiredTok {
+    pub retired: Nodes::retired,
+    pub dead: Nodes::dead,
+    pub info: Nodes::info,
+    /// The processors that were seen without readers since.
+    pub quiet: Map<int, Nodes::quiet>,
+}
+
+impl RetiredTok {
+    pub open spec fn ok(&self, w: World, pa: usize) -> bool {
+        &&& self.retired.instance_id() == w.instance().id()
+        &&& self.info.instance_id() == w.instance().id()
+        &&& self.dead.instance_id() == w.instance().id()
+        &&& self.retired.key() == self.info.key()
+        &&& self.dead.element() == self.info.key()
+        &&& self.info.value().wf()
+        &&& self.info.value().pa == pa
+    }
+
+    /// All processors below `c` were without readers since.
+    pub open spec fn quiet_below(&self, w: World, c: int) -> bool {
+        forall|d: int| 0 <= d < c ==> #[trigger] rested(w, self.quiet, self.retired.value(), d)
+    }
+}
+
+/// Takes the frame of an unlinked node back once all processors were without readers.
+pub(super) proof fn free_node(
+    tracked w: &World,
+    tracked g: &mut WorldRes,
+    pa: usize,
+    tracked rt: RetiredTok,
+) -> (tracked o: (NodeOwn, PagePerm))
+    requires
+        WorldInv::inv(w.key(), *old(g)),
+        w.key().inst == w.instance(),
+        w.instance().ncpu() == NR_COUNTS,
+        rt.ok(*w, pa),
+        rt.quiet_below(*w, NR_COUNTS as int),
+    ensures
+        WorldInv::inv(w.key(), *final(g)),
+        o.0.of(pa),
+        o.1.pa() == Paddr(pa),
+        o.1.exclusive(),
+{
+    let n = rt.info.key();
+    let g0 = *g;
+    let tracked RetiredTok { retired, dead, info, quiet } = rt;
+    w.instance_ref().dead_is_allocated(n, &g.alloc, &dead);
+    assert(g.nodes[n].ok(w.instance(), n));
+    let tracked x = g.nodes.tracked_remove(n);
+    let tracked NodeRes { page, auth, kids, info: xinfo, kid_infos, lock, content } = x;
+    xinfo.agree(&info);
+    let tracked q = gather(w, retired.value(), &quiet, NR_COUNTS as nat);
+    let tracked own = w.instance_ref().free(n, q.set(), &mut g.alloc, kids, &info, &retired, dead, &q);
+    assert(g.nodes.dom() =~= g.alloc.value());
+    assert forall|m: Nid| g.nodes.dom().contains(m) implies #[trigger] g.nodes[m].ok(w.instance(), m) by {
+        assert(g0.nodes[m].ok(w.instance(), m));
+    }
+    (own, page)
+}
+
+/// There is evidence that processor `c` was without readers after `t`.
+pub open spec fn rested(w: World, quiet: Map<int, Nodes::quiet>, t: nat, c: int) -> bool {
+    &&& quiet.dom().contains(c)
+    &&& quiet[c].instance_id() == w.instance().id()
+    &&& quiet[c].element().0 == c
+    &&& quiet[c].element().1 > t
+}
+
+/// The evidence of all processors below `n`, in one.
+proof fn gather(tracked w: &World, t: nat, tracked quiet: &Map<int, Nodes::quiet>, n: nat) -> (tracked r: SetToken<(Cpu, nat), Nodes::quiet>)
+    requires
+        forall|c: int| 0 <= c < n ==> #[trigger] rested(*w, *quiet, t, c),
+    ensures
+        r.instance_id() == w.instance().id(),
+        forall|k: Cpu| k < n ==> #[trigger] past(r.set(), k, t),
+    decreases n,
+{
+    if n == 0 {
+        SetToken::empty(w.instance().id())
+    } else {
+        let m = (n - 1) as nat;
+        let tracked mut r = gather(w, t, quiet, m);
+        let r0 = r.set();
+        assert(rested(*w, *quiet, t, m as int));
+        let tracked q = quiet.tracked_borrow(m as int).clone();
+        let e = q.element();
+        r.insert(q);
+        lemma_past_grows(r0, r.set());
+        assert forall|k: Cpu| k < n implies #[trigger] past(r.set(), k, t) by {
+            if k == m {
+                assert(r.set().contains((k, e.1)));
+            } else {
+                assert(past(r0, k, t));
+            }
+        }
+        r
+    }
+}
+
+} // verus!

@@ -1,0 +1,799 @@
+//! Locking a range: a way down without locks to the lowest node that covers it, then that node, then everything
+//! below it that the range touches, depth first; and giving all of it back.
+use super::config::*;
+use super::entry::*;
+use super::geometry::*;
+use super::life::*;
+use super::node::*;
+use super::ops::*;
+use super::protocol::*;
+use super::spec::*;
+use super::tree::*;
+use super::world::World;
+use vstd::prelude::*;
+
+verus! {
+
+/// Node `q` is `c` or below it.
+pub open spec fn under<C: PageTableConfig>(q: Place, c: Place) -> bool
+    decreases c.0 - q.0,
+{
+    q == c || (q.0 < c.0 && under::<C>(parent::<C>(q), c))
+}
+
+/// A node of a part of a sub-tree strictly below `k0`.
+pub open spec fn part_ok<C: PageTableConfig>(m: Tree, r: Rng, k0: Place, k: Place, w: World, rd: Nodes::reader) -> bool {
+    &&& 1 <= k.0 < k0.0
+    &&& inr::<C>(r, k.1, k.0)
+    &&& under::<C>(k, k0)
+    &&& tok_ok::<C>(m[k], k, w, rd)
+    &&& m[k].info.value().lo == 0 && m[k].info.value().hi == nr::<C>()
+    &&& m.dom().contains(parent::<C>(k)) || parent::<C>(k) == k0
+    &&& forall|i: int| own_entry(m, k, i) ==> #[trigger] entry_ok::<C>(m, r, k, i)
+}
+
+pub open spec fn below<C: PageTableConfig>(m: Tree, r: Rng, k0: Place, w: World, rd: Nodes::reader) -> bool {
+    forall|k: Place| m.dom().contains(k) ==> #[trigger] part_ok::<C>(m, r, k0, k, w, rd)
+}
+
+/// The entries of a node that the range touches belong to the table.
+pub open spec fn touches_own<C: PageTableConfig>(t: NodeTok, r: Rng, k: Place) -> bool {
+    forall|i: int|
+        0 <= i < nr::<C>() && #[trigger] inr::<C>(r, child::<C>(k, i).1, child::<C>(k, i).0) ==> t.info.value().lo <= i
+            < t.info.value().hi
+}
+
+/// A whole sub-tree, with its root at `k0`.
+pub open spec fn sub_wf<C: PageTableConfig>(m: Tree, r: Rng, k0: Place, w: World, rd: Nodes::reader) -> bool {
+    &&& m.dom().contains(k0)
+    &&& 1 <= k0.0
+    &&& below::<C>(m.remove(k0), r, k0, w, rd)
+    &&& inr::<C>(r, k0.1, k0.0)
+    &&& tok_ok::<C>(m[k0], k0, w, rd)
+    &&& touches_own::<C>(m[k0], r, k0)
+    &&& forall|i: int| own_entry(m, k0, i) ==> #[trigger] entry_ok::<C>(m, r, k0, i)
+}
+
+proof fn lemma_under<C: PageTableConfig>(k: Place, c: Place, k0: Place)
+    requires
+        under::<C>(k, c),
+        parent::<C>(c) == k0,
+    ensures
+        under::<C>(k, k0),
+    decreases c.0 - k.0,
+{
+    if k != c {
+        lemma_under::<C>(parent::<C>(k), c, k0);
+    } else {
+        reveal_with_fuel(under, 2);
+    }
+}
+
+proof fn lemma_under_unique<C: PageTableConfig>(k: Place, c: Place, d: Place)
+    requires
+        under::<C>(k, c),
+        under::<C>(k, d),
+        c.0 == d.0,
+    ensures
+        c == d,
+    decreases c.0 - k.0,
+{
+    if k != c && k != d {
+        lemma_under_unique::<C>(parent::<C>(k), c, d);
+    }
+}
+
+proof fn lemma_disjoint<C: PageTableConfig>(m: Tree, s: Tree, r: Rng, k0: Place, c: Place, k: Place, w: World, rd: Nodes::reader)
+    requires
+        below::<C>(m, r, k0, w, rd),
+        sub_wf::<C>(s, r, c, w, rd),
+        parent::<C>(c) == k0,
+        !m.dom().contains(c),
+        m.dom().contains(k),
+        s.dom().contains(k),
+    ensures
+        false,
+    decreases k0.0 - k.0,
+{
+    assert(part_ok::<C>(m, r, k0, k, w, rd));
+    if k != c {
+        assert(part_ok::<C>(s.remove(c), r, c, k, w, rd));
+        assert(s.dom().contains(parent::<C>(k)));
+        lemma_disjoint::<C>(m, s, r, k0, c, parent::<C>(k), w, rd);
+    }
+}
+
+/// Entry `i` of the locked node is accounted for in `m`.
+pub open spec fn done<C: PageTableConfig>(m: Tree, tok: NodeTok, k0: Place, i: int) -> bool {
+    let c = child::<C>(k0, i);
+    match meaning::<C>(tok.words()[i], k0.0) {
+        Pte::Table(pa) => {
+            &&& m.dom().contains(c)
+            &&& m[c].pa() == pa
+            &&& tok.kids().dom().contains(i)
+            &&& tok.kids()[i] == m[c].info.key()
+        },
+        _ => !m.dom().contains(c),
+    }
+}
+
+proof fn lemma_merge<C: PageTableConfig>(m: Tree, s: Tree, u: Tree, r: Rng, k0: Place, i: int, w: World, rd: Nodes::reader)
+    requires
+        below::<C>(m, r, k0, w, rd),
+        k0.0 >= 2,
+        0 <= i < nr::<C>(),
+        sub_wf::<C>(s, r, child::<C>(k0, i), w, rd),
+        s[child::<C>(k0, i)].info.value().lo == 0,
+        s[child::<C>(k0, i)].info.value().hi == nr::<C>(),
+        !m.dom().contains(child::<C>(k0, i)),
+        u == m.union_prefer_right(s),
+    ensures
+        below::<C>(u, r, k0, w, rd),
+        forall|j: int|
+            0 <= j < nr::<C>() && j != i ==> u.dom().contains(#[trigger] child::<C>(k0, j)) == m.dom().contains(child::<C>(k0, j))
+                && (m.dom().contains(child::<C>(k0, j)) ==> u[child::<C>(k0, j)] == m[child::<C>(k0, j)]),
+        u.dom().contains(child::<C>(k0, i)),
+        u[child::<C>(k0, i)] == s[child::<C>(k0, i)],
+{
+    let c = child::<C>(k0, i);
+    lemma_parent::<C>(k0, i);
+    C::Consts::consts_ok();
+    assert forall|k: Place| m.dom().contains(k) && s.dom().contains(k) implies false by {
+        lemma_disjoint::<C>(m, s, r, k0, c, k, w, rd);
+    }
+    let t = s.remove(c);
+    assert forall|k: Place| u.dom().contains(k) implies #[trigger] part_ok::<C>(u, r, k0, k, w, rd) by {
+        if m.dom().contains(k) {
+            assert(part_ok::<C>(m, r, k0, k, w, rd));
+            assert(u[k] == m[k]);
+            assert forall|j: int| own_entry(u, k, j) implies #[trigger] entry_ok::<C>(u, r, k, j) by {
+                assert(entry_ok::<C>(m, r, k, j));
+                let ck = child::<C>(k, j);
+                lemma_parent::<C>(k, j);
+                if s.dom().contains(ck) && ck != c {
+                    assert(part_ok::<C>(t, r, c, ck, w, rd));
+                    assert(s.dom().contains(k) || k == c);
+                }
+                if ck == c {
+                    assert(k == k0);
+                }
+                if m.dom().contains(ck) {
+                    assert(u[ck] == m[ck]);
+                }
+            }
+        } else {
+            if k != c {
+                assert(part_ok::<C>(t, r, c, k, w, rd));
+                lemma_under::<C>(k, c, k0);
+                assert(t[k] == s[k]);
+            } else {
+                lemma_under::<C>(c, c, k0);
+            }
+            assert(u[k] == s[k]);
+            assert forall|j: int| own_entry(u, k, j) implies #[trigger] entry_ok::<C>(u, r, k, j) by {
+                let ck = child::<C>(k, j);
+                lemma_parent::<C>(k, j);
+                assert(entry_ok::<C>(s, r, k, j)) by {
+                    if k != c {
+                        assert(entry_ok::<C>(t, r, k, j));
+                        assert(ck != c);
+                    }
+                }
+                if m.dom().contains(ck) {
+                    assert(part_ok::<C>(m, r, k0, ck, w, rd));
+                    assert(parent::<C>(ck) == k);
+                    assert(m.dom().contains(k) || k == k0);
+                }
+                if s.dom().contains(ck) {
+                    assert(u[ck] == s[ck]);
+                }
+            }
+        }
+    }
+    assert forall|j: int| 0 <= j < nr::<C>() && j != i implies u.dom().contains(#[trigger] child::<C>(k0, j)) == m.dom().contains(
+        child::<C>(k0, j),
+    ) && (m.dom().contains(child::<C>(k0, j)) ==> u[child::<C>(k0, j)] == m[child::<C>(k0, j)]) by {
+        let cj = child::<C>(k0, j);
+        if cj == c {
+            lemma_child_unique::<C>(k0, j, k0, i);
+        }
+        if s.dom().contains(cj) {
+            assert(part_ok::<C>(t, r, c, cj, w, rd));
+        }
+    }
+}
+
+/// A node below the table's root covers whole entries only.
+proof fn lemma_touches_own<C: PageTableConfig>(t: NodeTok, r: Rng, k: Place)
+    requires
+        t.info.value().lo == 0,
+        t.info.value().hi == nr::<C>(),
+    ensures
+        touches_own::<C>(t, r, k),
+{
+}
+
+/// Locks everything below a locked, live node that the range touches.
+pub fn lock_sub<C: PageTableConfig>(
+    w: &World,
+    Tracked(r): Tracked<&Nodes::reader>,
+    Ghost(rg): Ghost<Rng>,
+    Tracked(tok): Tracked<NodeTok>,
+    pa: usize,
+    l: u8,
+    b: usize,
+    s: usize,
+    e: usize,
+) -> (o: Tracked<Tree>)
+    requires
+        tok_ok::<C>(tok, (l as nat, b as nat), *w, *r),
+        tok.owns(),
+        tok.pa() == pa,
+        1 <= l <= rg.top <= 5,
+        inr::<C>(rg, b as nat, l as nat),
+        touches_own::<C>(tok, rg, (l as nat, b as nat)),
+        rg.s == s,
+        rg.e == e,
+        s < e <= 0x2000_0000_0000,
+    ensures
+        sub_wf::<C>(o@, rg, (l as nat, b as nat), *w, *r),
+        o@[(l as nat, b as nat)] == tok,
+    decreases l,
+    no_unwind
+{
+    let ghost k0 = (l as nat, b as nat);
+    let tracked mut m = Map::<Place, NodeTok>::tracked_empty();
+    proof {
+        C::Consts::consts_ok();
+    }
+    if l > 1 {
+        let n = C::Consts::NR_ENTRIES;
+        let (x, y) = (prefix::<C::Consts>(s, l - 1), prefix::<C::Consts>(e - 1, l - 1));
+        proof {
+            lemma_span_of_node::<C>(rg, b as nat, l as nat);
+            lemma_pre_mono(nr::<C>(), s as nat, (e - 1) as nat, (l - 1) as nat);
+            assert(b * n <= y);
+            assert(b * n >= 0) by (nonlinear_arith);
+        }
+        let first = b * n;
+        let lo = if x > first { x } else { first };
+        let hi = if y < first + (n - 1) { y } else { first + (n - 1) };
+        let mut q = lo;
+        while q <= hi
+            invariant
+                tok_ok::<C>(tok, k0, *w, *r),
+                tok.owns(),
+                tok.pa() == pa,
+                2 <= l <= rg.top <= 5,
+                k0 == (l as nat, b as nat),
+                touches_own::<C>(tok, rg, k0),
+                n == nr::<C>(),
+                2 <= n <= 512,
+                first == b * n,
+                rg.s == s,
+                rg.e == e,
+                s < e <= 0x2000_0000_0000,
+                x == pre(nr::<C>(), s as nat, (l - 1) as nat),
+                y == pre(nr::<C>(), (e - 1) as nat, (l - 1) as nat),
+                y <= 0x2000_0000_0000,
+                lo == (if x > first { x } else { first }),
+                hi == (if y < first + (n - 1) { y as int } else { first + (n - 1) }),
+                lo <= q <= hi + 1,
+                below::<C>(m, rg, k0, *w, *r),
+                forall|i: int| 0 <= i < n && lo <= first + i < q ==> #[trigger] done::<C>(m, tok, k0, i),
+                forall|i: int| 0 <= i < n && !(lo <= first + i < q) ==> !m.dom().contains(#[trigger] child::<C>(k0, i)),
+            decreases hi + 1 - q,
+        {
+            let i = q - first;
+            let ghost m0 = m;
+            proof {
+                assert(child::<C>(k0, i as int) == ((l - 1) as nat, q as nat));
+                assert(inr::<C>(rg, child::<C>(k0, i as int).1, child::<C>(k0, i as int).0));
+            }
+            let (word, kt) = load_link::<C>(w, pa, i, Tracked(r), Tracked(&tok));
+            if let Pte::Table(c) = C::Entry::decode(word, l) {
+                let tracked (kp, ki) = kt.get().tracked_unwrap();
+                let Tracked(ct) = lock::<C>(w, c, Tracked(r), Tracked(&kp), Tracked(&ki));
+                see_kid_live::<C>(w, i, Tracked(r), Tracked(&tok), Tracked(&ct));
+                proof {
+                    lemma_touches_own::<C>(ct, rg, ((l - 1) as nat, q as nat));
+                }
+                let Tracked(sub) = lock_sub::<C>(w, Tracked(r), Ghost(rg), Tracked(ct), c, l - 1, q, s, e);
+                proof {
+                    m.tracked_union_prefer_right(sub);
+                    lemma_merge::<C>(m0, sub, m, rg, k0, i as int, *w, *r);
+                }
+            }
+            proof {
+                assert forall|j: int| 0 <= j < n && lo <= first + j < q + 1 implies #[trigger] done::<C>(m, tok, k0, j) by {
+                    let cj = child::<C>(k0, j);
+                    if j != i {
+                        assert(done::<C>(m0, tok, k0, j));
+                        assert(m.dom().contains(cj) == m0.dom().contains(cj));
+                    } else {
+                        assert(!m0.dom().contains(child::<C>(k0, i as int)));
+                    }
+                }
+                assert forall|j: int| 0 <= j < n && !(lo <= first + j < q + 1) implies !m.dom().contains(
+                    #[trigger] child::<C>(k0, j),
+                ) by {
+                    assert(j != i);
+                }
+            }
+            q = q + 1;
+        }
+    }
+    proof {
+        let m1 = m;
+        m.tracked_insert(k0, tok);
+        if m1.dom().contains(k0) {
+            assert(part_ok::<C>(m1, rg, k0, k0, *w, *r));
+        }
+        assert(m.remove(k0) =~= m1);
+        assert forall|i: int| own_entry(m, k0, i) implies #[trigger] entry_ok::<C>(m, rg, k0, i) by {
+            let inf = tok.info.value();
+            assert(inf.kind.entry_owns(tok.words()[i], inf.level, tok.lk.leaves, i));
+            let cj = child::<C>(k0, i);
+            C::Entry::levels(tok.words()[i], k0.0);
+            if l > 1 {
+                lemma_span_of_node::<C>(rg, b as nat, l as nat);
+                assert(inr::<C>(rg, cj.1, cj.0) ==> done::<C>(m1, tok, k0, i));
+                assert(!inr::<C>(rg, cj.1, cj.0) ==> !m1.dom().contains(cj));
+            } else {
+                if m1.dom().contains(cj) {
+                    assert(part_ok::<C>(m1, rg, k0, cj, *w, *r));
+                }
+            }
+        }
+    }
+    Tracked(m)
+}
+
+/// The range touches the node's first entry at the latest, and its last at the earliest.
+proof fn lemma_span_of_node<C: PageTableConfig>(r: Rng, b: nat, l: nat)
+    requires
+        inr::<C>(r, b, l),
+        l >= 1,
+    ensures
+        b * nr::<C>() <= pre(nr::<C>(), (r.e - 1) as nat, (l - 1) as nat),
+        pre(nr::<C>(), r.s, (l - 1) as nat) <= b * nr::<C>() + nr::<C>() - 1,
+{
+    C::Consts::consts_ok();
+    let n = nr::<C>();
+    lemma_pre_step(n, r.s, l);
+    lemma_pre_step(n, (r.e - 1) as nat, l);
+    let (x, y) = (pre(n, r.s, (l - 1) as nat), pre(n, (r.e - 1) as nat, (l - 1) as nat));
+    assert(b * n <= y) by (nonlinear_arith)
+        requires
+            b <= y / n,
+            n >= 1,
+    ;
+    assert(x <= b * n + n - 1) by (nonlinear_arith)
+        requires
+            x / n <= b,
+            n >= 1,
+    ;
+}
+
+/// A whole sub-tree whose root covers the range is what a cursor needs.
+pub proof fn lemma_sub_wf<C: PageTableConfig>(m: Tree, r: Rng, w: World, rd: Nodes::reader)
+    requires
+        sub_wf::<C>(m, r, place::<C>(r.s, r.top), w, rd),
+        range_ok::<C>(r),
+    ensures
+        wf::<C>(m, r),
+        toks_ok::<C>(m, w, rd),
+{
+    C::Consts::consts_ok();
+    let k0 = place::<C>(r.s, r.top);
+    let t = m.remove(k0);
+    assert forall|k: Place| m.dom().contains(k) implies #[trigger] node_ok::<C>(m, r, k) && tok_ok::<C>(m[k], k, w, rd) by {
+        if k != k0 {
+            assert(part_ok::<C>(t, r, k0, k, w, rd));
+            assert(m[k] == t[k]);
+            assert forall|i: int| own_entry(m, k, i) implies #[trigger] entry_ok::<C>(m, r, k, i) by {
+                assert(entry_ok::<C>(t, r, k, i));
+                assert(child::<C>(k, i) != k0);
+            }
+        }
+    }
+    assert forall|k: Place| m.dom().contains(k) implies #[trigger] tok_ok::<C>(m[k], k, w, rd) by {
+        assert(node_ok::<C>(m, r, k));
+    }
+    lemma_step::<C>(r, r.s, r.top);
+    lemma_step::<C>(r, (r.e - 1) as nat, r.top);
+    assert(inr::<C>(r, child::<C>(k0, idx::<C>(r.s, r.top)).1, child::<C>(k0, idx::<C>(r.s, r.top)).0));
+    let z = (r.e - 1) as nat;
+    assert(place::<C>(z, r.top) == k0);
+    assert(inr::<C>(r, child::<C>(k0, idx::<C>(z, r.top)).1, child::<C>(k0, idx::<C>(z, r.top)).0));
+}
+
+/// A range of pages that a table of this use may lock.
+pub open spec fn lockable<C: PageTableConfig>(s: nat, e: nat) -> bool {
+    let p = pages(nr::<C>(), (C::Consts::LEVELS - 1) as nat);
+    C::TOP_LO * p <= s < e <= C::TOP_HI * p
+}
+
+proof fn lemma_range_lockable<C: PageTableConfig>(r: Rng)
+    requires
+        lockable::<C>(r.s, r.e),
+    ensures
+        forall|i: int|
+            0 <= i < nr::<C>() && #[trigger] inr::<C>(
+                r,
+                child::<C>((C::Consts::LEVELS as nat, 0nat), i).1,
+                child::<C>((C::Consts::LEVELS as nat, 0nat), i).0,
+            ) ==> C::TOP_LO <= i < C::TOP_HI,
+        pre(nr::<C>(), r.s, C::Consts::LEVELS as nat) == 0,
+        pre(nr::<C>(), (r.e - 1) as nat, C::Consts::LEVELS as nat) == 0,
+        r.e <= pages(nr::<C>(), C::Consts::LEVELS as nat) <= 0x2000_0000_0000,
+{
+    C::Consts::consts_ok();
+    C::config_ok();
+    let n = nr::<C>();
+    let l = C::Consts::LEVELS as nat;
+    let j = (l - 1) as nat;
+    let p = pages(n, j);
+    let (lo, hi) = (C::TOP_LO as nat, C::TOP_HI as nat);
+    lemma_digits(n, r.s, j);
+    lemma_digits(n, (r.e - 1) as nat, j);
+    assert(pages(n, l) == n * p);
+    assert(hi * p <= n * p) by (nonlinear_arith)
+        requires
+            hi <= n,
+            p >= 1,
+    ;
+    lemma_pre_top(n, r.s, l);
+    lemma_pre_top(n, (r.e - 1) as nat, l);
+    lemma_pages_pow2(C::Consts::INDEX_BITS as nat, n, l);
+    assert(C::Consts::INDEX_BITS * l <= 45) by (nonlinear_arith)
+        requires
+            C::Consts::INDEX_BITS <= 9,
+            l <= 5,
+    ;
+    lemma_pow2_le((C::Consts::INDEX_BITS * l) as nat, 45);
+    vstd::arithmetic::power2::lemma2_to64_rest();
+    let (x, y) = (pre(n, r.s, j), pre(n, (r.e - 1) as nat, j));
+    let (a, b) = (low(n, r.s, j), low(n, (r.e - 1) as nat, j));
+    assert(lo <= x) by (nonlinear_arith)
+        requires
+            lo * p <= r.s,
+            r.s == x * p + a,
+            a < p,
+    ;
+    assert(y < hi) by (nonlinear_arith)
+        requires
+            r.e <= hi * p,
+            r.e - 1 == y * p + b,
+            b >= 0,
+            p >= 1,
+    ;
+}
+
+/// Locks the lowest node that covers the pages `[s, e)`, and all below it that they touch.
+#[verifier::exec_allows_no_decreases_clause]
+pub fn lock_range<C: PageTableConfig>(
+    w: &'static World,
+    reader: Tracked<Nodes::reader>,
+    Tracked(rt): Tracked<&RootTok>,
+    root: usize,
+    s: usize,
+    e: usize,
+) -> (o: (Locks, Tracked<Tree>))
+    requires
+        reads(*w, reader@),
+        rt.ok::<C>(*w, root),
+        lockable::<C>(s as nat, e as nat),
+    ensures
+        o.0.ok::<C>(o.1@),
+        o.0.s == s,
+        o.0.e == e,
+        o.0.w == w,
+        o.0.reader == reader,
+    no_unwind
+{
+    let tracked rp = protect_root::<C>(w, root, reader.borrow(), rt);
+    proof {
+        C::Consts::consts_ok();
+        C::config_ok();
+    }
+    let ghost n = nr::<C>();
+    loop
+        invariant
+            reads(*w, reader@),
+            rt.ok::<C>(*w, root),
+            lockable::<C>(s as nat, e as nat),
+            protects_at::<C>(*w, reader@, rp, rt.info, root),
+            n == nr::<C>(),
+            1 <= C::Consts::LEVELS <= 5,
+            2 <= n <= 512,
+    {
+        let mut l = C::Consts::LEVELS;
+        let mut pa = root;
+        let mut b: usize = 0;
+        let tracked mut np = rp.clone();
+        let tracked mut ni = rt.info.clone();
+        let ghost rg0 = Rng { top: l as nat, s: s as nat, e: e as nat };
+        proof {
+            lemma_range_lockable::<C>(rg0);
+        }
+        while l > 1
+            invariant_except_break
+                reads(*w, reader@),
+                lockable::<C>(s as nat, e as nat),
+                s < e,
+                n == nr::<C>(),
+                2 <= n <= 512,
+            invariant
+                1 <= l <= C::Consts::LEVELS <= 5,
+                protects_at::<C>(*w, reader@, np, ni, pa),
+                ni.value().level == l,
+                ni.value().base == b,
+                pre(n, s as nat, l as nat) == b,
+                pre(n, (e - 1) as nat, l as nat) == b,
+                l < C::Consts::LEVELS ==> ni.value().lo == 0 && ni.value().hi == n,
+                l == C::Consts::LEVELS ==> b == 0 && ni.value().lo == C::TOP_LO && ni.value().hi == C::TOP_HI,
+            decreases l,
+        {
+            let (x, y) = (prefix::<C::Consts>(s, l - 1), prefix::<C::Consts>(e - 1, l - 1));
+            if x != y {
+                break ;
+            }
+            let i = entry_index::<C::Consts>(s, l);
+            let ghost rg = Rng { top: l as nat, s: s as nat, e: e as nat };
+            proof {
+                lemma_step::<C>(rg, s as nat, l as nat);
+                if l == C::Consts::LEVELS {
+                    lemma_top_entries::<C>(rg, i as int);
+                }
+            }
+            let (word, kt) = read_link::<C>(w, pa, i, Tracked(reader.borrow()), Tracked(&np), Tracked(&ni));
+            if let Pte::Table(c) = C::Entry::decode(word, l) {
+                proof {
+                    lemma_pre_step(n, s as nat, l as nat);
+                    lemma_pre_step(n, (e - 1) as nat, l as nat);
+                    assert(place::<C>(s as nat, (l - 1) as nat) == child::<C>(place::<C>(s as nat, l as nat), i as int));
+                    let tracked (p2, i2) = kt.get().tracked_unwrap();
+                    np = p2;
+                    ni = i2;
+                }
+                pa = c;
+                l = l - 1;
+                b = x;
+            } else {
+                break ;
+            }
+        }
+        let Tracked(tok) = lock::<C>(w, pa, Tracked(reader.borrow()), Tracked(&np), Tracked(&ni));
+        if is_stray::<C>(w, pa, Tracked(reader.borrow()), Tracked(&tok)) {
+            unlock::<C>(w, pa, Tracked(reader.borrow()), Tracked(tok));
+            continue ;
+        }
+        let ghost rg = Rng { top: l as nat, s: s as nat, e: e as nat };
+        proof {
+            lemma_range_lockable::<C>(rg0);
+            if l == C::Consts::LEVELS {
+                lemma_range_lockable::<C>(rg);
+            } else {
+                lemma_touches_own::<C>(tok, rg, (l as nat, b as nat));
+            }
+        }
+        let tree = lock_sub::<C>(w, Tracked(reader.borrow()), Ghost(rg), Tracked(tok), pa, l, b, s, e);
+        proof {
+            lemma_sub_wf::<C>(tree@, rg, *w, reader@);
+        }
+        return (Locks { w, root: pa, top: l, s, e, reader, node: Ghost(tree@[place::<C>(s as nat, l as nat)].info.key()) }, tree);
+    }
+}
+
+/// The first entry of the root that the range touches belongs to the table.
+proof fn lemma_top_entries<C: PageTableConfig>(r: Rng, i: int)
+    requires
+        lockable::<C>(r.s, r.e),
+        i == idx::<C>(r.s, C::Consts::LEVELS as nat),
+    ensures
+        C::TOP_LO <= i < C::TOP_HI,
+{
+    C::Consts::consts_ok();
+    lemma_range_lockable::<C>(r);
+    lemma_step::<C>(r, r.s, C::Consts::LEVELS as nat);
+    let k = (C::Consts::LEVELS as nat, 0nat);
+    assert(place::<C>(r.s, C::Consts::LEVELS as nat) == k);
+    assert(inr::<C>(r, child::<C>(k, i).1, child::<C>(k, i).0));
+}
+
+/// Gives a whole sub-tree back, children first.
+pub fn release_sub<C: PageTableConfig>(
+    w: &World,
+    Tracked(r): Tracked<&Nodes::reader>,
+    Ghost(rg): Ghost<Rng>,
+    Tracked(m): Tracked<Tree>,
+    pa: usize,
+    l: u8,
+    b: usize,
+    s: usize,
+    e: usize,
+)
+    requires
+        sub_wf::<C>(m, rg, (l as nat, b as nat), *w, *r),
+        m[(l as nat, b as nat)].pa() == pa,
+        1 <= l <= 5,
+        rg.s == s,
+        rg.e == e,
+        s < e <= 0x2000_0000_0000,
+    decreases l,
+    no_unwind
+{
+    let ghost k0 = (l as nat, b as nat);
+    let ghost m0 = m;
+    let tracked mut m = m;
+    let tracked tok = m.tracked_remove(k0);
+    proof {
+        C::Consts::consts_ok();
+    }
+    if l > 1 {
+        let n = C::Consts::NR_ENTRIES;
+        let (x, y) = (prefix::<C::Consts>(s, l - 1), prefix::<C::Consts>(e - 1, l - 1));
+        proof {
+            lemma_span_of_node::<C>(rg, b as nat, l as nat);
+            lemma_pre_mono(nr::<C>(), s as nat, (e - 1) as nat, (l - 1) as nat);
+            assert(b * n >= 0) by (nonlinear_arith);
+        }
+        let first = b * n;
+        let lo = if x > first { x } else { first };
+        let hi = if y < first + (n - 1) { y } else { first + (n - 1) };
+        let mut q = lo;
+        while q <= hi
+            invariant
+                sub_wf::<C>(m0, rg, k0, *w, *r),
+                tok == m0[k0],
+                tok.pa() == pa,
+                2 <= l <= 5,
+                k0 == (l as nat, b as nat),
+                n == nr::<C>(),
+                2 <= n <= 512,
+                first == b * n,
+                rg.s == s,
+                rg.e == e,
+                s < e <= 0x2000_0000_0000,
+                x == pre(nr::<C>(), s as nat, (l - 1) as nat),
+                y == pre(nr::<C>(), (e - 1) as nat, (l - 1) as nat),
+                y <= 0x2000_0000_0000,
+                lo == (if x > first { x } else { first }),
+                hi == (if y < first + (n - 1) { y as int } else { first + (n - 1) }),
+                lo <= q <= hi + 1,
+                forall|k: Place| #[trigger] m.dom().contains(k) ==> m0.dom().contains(k) && k != k0 && m[k] == m0[k],
+                forall|j: int, k: Place|
+                    q - first <= j < n && m0.dom().contains(k) && #[trigger] under::<C>(k, child::<C>(k0, j)) ==> m.dom().contains(k),
+            decreases hi + 1 - q,
+        {
+            let i = q - first;
+            let ghost c = child::<C>(k0, i as int);
+            proof {
+                assert(c == ((l - 1) as nat, q as nat));
+                assert(inr::<C>(rg, c.1, c.0));
+                assert(entry_ok::<C>(m0, rg, k0, i as int));
+            }
+            let word = load::<C>(w, pa, i, Tracked(r), Tracked(&tok));
+            if let Pte::Table(cpa) = C::Entry::decode(word, l) {
+                let tracked mut sub;
+                proof {
+                    assert(m0.remove(k0).dom().contains(c));
+                    let removed = m0.dom().filter(|k: Place| under::<C>(k, c));
+                    assert forall|k: Place| #[trigger] removed.contains(k) implies m.dom().contains(k) by {
+                        assert(under::<C>(k, child::<C>(k0, i as int)));
+                    }
+                    sub = m.tracked_remove_keys(removed);
+                    assert(sub =~= m0.restrict(removed));
+                    lemma_part::<C>(m0, sub, rg, k0, i as int, *w, *r);
+                    assert forall|j: int, k: Place|
+                        q + 1 - first <= j < n && m0.dom().contains(k) && #[trigger] under::<C>(
+                            k,
+                            child::<C>(k0, j),
+                        ) implies m.dom().contains(k) by {
+                        if under::<C>(k, c) {
+                            lemma_under_unique::<C>(k, c, child::<C>(k0, j));
+                            lemma_child_unique::<C>(k0, i as int, k0, j);
+                        }
+                    }
+                }
+                release_sub::<C>(w, Tracked(r), Ghost(rg), Tracked(sub), cpa, l - 1, q, s, e);
+            }
+            q = q + 1;
+        }
+    }
+    proof {
+        let inf = tok.info.value();
+        assert forall|i: int| inf.lo <= i < inf.hi implies inf.kind.entry_owns(#[trigger] tok.words()[i], inf.level, tok.lk.leaves, i) by {
+            assert(entry_ok::<C>(m0, rg, k0, i));
+        }
+    }
+    unlock::<C>(w, pa, Tracked(r), Tracked(tok));
+}
+
+/// The part of a sub-tree below an entry is a sub-tree.
+proof fn lemma_part<C: PageTableConfig>(m: Tree, s: Tree, r: Rng, k0: Place, i: int, w: World, rd: Nodes::reader)
+    requires
+        sub_wf::<C>(m, r, k0, w, rd),
+        0 <= i < nr::<C>(),
+        m.dom().contains(child::<C>(k0, i)),
+        k0.0 >= 2,
+        s == m.restrict(m.dom().filter(|k: Place| under::<C>(k, child::<C>(k0, i)))),
+    ensures
+        sub_wf::<C>(s, r, child::<C>(k0, i), w, rd),
+{
+    let c = child::<C>(k0, i);
+    let t = m.remove(k0);
+    let t2 = s.remove(c);
+    lemma_parent::<C>(k0, i);
+    C::Consts::consts_ok();
+    assert(part_ok::<C>(t, r, k0, c, w, rd));
+    assert forall|k: Place| s.dom().contains(k) implies k != k0 && #[trigger] part_ok::<C>(t, r, k0, k, w, rd) && s[k] == m[k] && forall|j: int|
+        own_entry(s, k, j) ==> #[trigger] entry_ok::<C>(s, r, k, j) by {
+        assert(under::<C>(k, c));
+        assert(k != k0);
+        assert(part_ok::<C>(t, r, k0, k, w, rd));
+        assert forall|j: int| own_entry(s, k, j) implies #[trigger] entry_ok::<C>(s, r, k, j) by {
+            assert(entry_ok::<C>(t, r, k, j));
+            let ck = child::<C>(k, j);
+            lemma_parent::<C>(k, j);
+            assert(ck != k0);
+            assert(under::<C>(ck, c));
+        }
+    }
+    assert forall|k: Place| t2.dom().contains(k) implies #[trigger] part_ok::<C>(t2, r, c, k, w, rd) by {
+        assert(s.dom().contains(k) && part_ok::<C>(t, r, k0, k, w, rd));
+        assert(under::<C>(k, c) && k != c && under::<C>(parent::<C>(k), c));
+        assert(s[k] == m[k]);
+        assert forall|j: int| own_entry(t2, k, j) implies #[trigger] entry_ok::<C>(t2, r, k, j) by {
+            assert(entry_ok::<C>(s, r, k, j));
+            lemma_parent::<C>(k, j);
+            assert(child::<C>(k, j) != c);
+        }
+    }
+    assert(under::<C>(c, c));
+    lemma_touches_own::<C>(s[c], r, c);
+}
+
+/// Locks the whole table, from the root on.
+pub fn lock_all<C: PageTableConfig>(
+    w: &'static World,
+    reader: Tracked<Nodes::reader>,
+    Tracked(rt): Tracked<&RootTok>,
+    root: usize,
+    s: usize,
+    e: usize,
+) -> (o: (Locks, Tracked<Tree>))
+    requires
+        reads(*w, reader@),
+        rt.ok::<C>(*w, root),
+        lockable::<C>(s as nat, e as nat),
+    ensures
+        o.0.ok::<C>(o.1@),
+        o.0.s == s,
+        o.0.e == e,
+        o.0.w == w,
+        o.0.reader == reader,
+        o.0.root == root,
+        o.0.top == C::Consts::LEVELS,
+        o.0.node@ == rt.info.key(),
+        place::<C>(s as nat, C::Consts::LEVELS as nat) == (C::Consts::LEVELS as nat, 0nat),
+    no_unwind
+{
+    let tracked rp = protect_root::<C>(w, root, reader.borrow(), rt);
+    let l = C::Consts::LEVELS;
+    let Tracked(tok) = lock::<C>(w, root, Tracked(reader.borrow()), Tracked(&rp), Tracked(&rt.info));
+    let ghost rg = Rng { top: l as nat, s: s as nat, e: e as nat };
+    proof {
+        C::Consts::consts_ok();
+        lemma_range_lockable::<C>(rg);
+        root_is_live::<C>(w, root, rt, &tok);
+    }
+    let tree = lock_sub::<C>(w, Tracked(reader.borrow()), Ghost(rg), Tracked(tok), root, l, 0, s, e);
+    proof {
+        lemma_sub_wf::<C>(tree@, rg, *w, reader@);
+    }
+    (Locks { w, root, top: l, s, e, reader, node: Ghost(tree@[(l as nat, 0nat)].info.key()) }, tree)
+}
+
+} // verus!

@@ -1,0 +1,48 @@
+//! Page tables that many processors edit at once.
+//!
+//! A page table is a tree of nodes; a node is a frame of entries. Each node has a lock and a stray mark in its
+//! metadata. A cursor over a range of addresses
+//!
+//! 1. enters as a reader on its processor,
+//! 2. goes down from the root, without a lock, to the lowest node that covers the range,
+//! 3. locks that node (and starts again if it was unlinked meanwhile), then everything below it that the range
+//!    touches, and from then on owns all of it.
+//!
+//! A node that was emptied is unlinked, marked stray, and becomes a frame again once every processor was outside
+//! every cursor. Reading order: `geometry`, `entry`, `config`; `protocol` and `spec` (what is proved about nodes);
+//! `node`, `life`, `world` (single steps); `tree`, `ops`, `walk`, `lock` (sub-trees); `cursor`, `table`.
+
+pub mod config;
+mod cursor;
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+mod deferred;
+mod entry;
+mod error;
+mod geometry;
+mod hooks;
+mod life;
+mod lock;
+mod node;
+mod node_frame;
+mod ops;
+mod protocol;
+mod retired;
+mod spec;
+mod table;
+mod tree;
+mod user;
+mod walk;
+mod world;
+mod x86_64;
+
+pub use config::PageTableConfig;
+pub use cursor::{Cursor, CursorMut, Fragment, MapError, ProtectOp, Slot};
+pub use deferred::{defer, reclaim};
+pub use entry::{Access, AccessedDirty, CachePolicy, PageProperty, PageTableEntry, Pte, SoftBits};
+pub use error::PageTableError;
+pub use geometry::PagingConsts;
+pub use node_frame::NodeMeta;
+pub use retired::RetiredNode;
+pub use table::PageTable;
+pub use user::{MappedItem, UserPt, UserPtConfig};
+pub use x86_64::{FourLevel, TinyTree, X86Entry};

@@ -1,0 +1,638 @@
+//! What a cursor does inside its locked sub-tree.
+use super::config::*;
+use super::entry::*;
+use super::geometry::*;
+use super::life::*;
+use super::node::*;
+use super::node_frame::*;
+use super::protocol::*;
+use super::spec::*;
+use super::tree::*;
+use super::world::World;
+use vellum_machine::addr::PAGE_SIZE;
+use vellum_machine::ptword;
+#[cfg(verus_keep_ghost)]
+use vellum_machine::ptword::same_word;
+use vstd::prelude::*;
+
+verus! {
+
+/// A locked sub-tree, as code sees it: where its root is and which pages it is locked for.
+pub struct Locks {
+    pub w: &'static World,
+    /// The physical address of the sub-tree's root.
+    pub root: usize,
+    /// Its level.
+    pub top: u8,
+    /// The first page.
+    pub s: usize,
+    /// One past the last page.
+    pub e: usize,
+    pub reader: Tracked<Nodes::reader>,
+    /// The ghost name of the sub-tree's root.
+    pub node: Ghost<Nid>,
+}
+
+impl Locks {
+    pub open spec fn rng(self) -> Rng {
+        Rng { top: self.top as nat, s: self.s as nat, e: self.e as nat }
+    }
+
+    pub open spec fn ok<C: PageTableConfig>(self, m: Tree) -> bool {
+        &&& reads(*self.w, self.reader@)
+        &&& toks_ok::<C>(m, *self.w, self.reader@)
+        &&& wf::<C>(m, self.rng())
+        &&& 1 <= self.top <= C::Consts::LEVELS
+        &&& self.e <= pages(nr::<C>(), C::Consts::LEVELS as nat)
+        &&& m[place::<C>(self.s as nat, self.top as nat)].pa() == self.root
+        &&& m[place::<C>(self.s as nat, self.top as nat)].info.key() == self.node@
+    }
+
+    /// What page `v` translates to.
+    pub open spec fn at<C: PageTableConfig>(self, m: Tree, v: nat) -> Option<(nat, PageProperty)> {
+        trans::<C>(m, self.top as nat, v)
+    }
+
+    /// The same pages translate to the same.
+    pub open spec fn same<C: PageTableConfig>(self, m: Tree, m2: Tree) -> bool {
+        forall|v: nat| self.s <= v < self.e ==> #[trigger] self.at::<C>(m2, v) == self.at::<C>(m, v)
+    }
+
+    /// The pages `[a, b)` translate to nothing, all others as before.
+    pub open spec fn cleared<C: PageTableConfig>(self, m: Tree, m2: Tree, a: nat, b: nat) -> bool {
+        forall|v: nat|
+            self.s <= v < self.e ==> #[trigger] self.at::<C>(m2, v) == (if a <= v < b { None } else { self.at::<C>(m, v) })
+    }
+
+    /// Nothing is mapped in `[a, b)`.
+    pub open spec fn nothing_in<C: PageTableConfig>(self, m: Tree, a: nat, b: nat) -> bool {
+        forall|v: nat| self.s <= v < self.e && a <= v < b ==> #[trigger] self.at::<C>(m, v) is None
+    }
+}
+
+/// Where the way down to a page ends: a node, and what its entry for the page says.
+pub struct Found {
+    /// The physical address of the node.
+    pub pa: usize,
+    /// Its level.
+    pub l: u8,
+    /// The word.
+    pub word: u64,
+    /// What it means: no link.
+    pub pte: Pte,
+    /// The physical address of the parent, where the node is not the top.
+    pub up: usize,
+}
+
+impl Found {
+    pub open spec fn ok<C: PageTableConfig>(self, g: Locks, m: Tree, v: nat) -> bool {
+        let k = place::<C>(v, self.l as nat);
+        let i = idx::<C>(v, self.l as nat);
+        &&& self.at_node::<C>(g, m, v)
+        &&& self.pte == ent::<C>(m, k, i)
+        &&& self.pte == meaning::<C>(self.word, self.l as nat)
+        &&& same_word(self.word, m[k].words()[i])
+        &&& self.l < g.top ==> up_ok::<C>(m, v, self.l as nat, self.up)
+    }
+
+    pub open spec fn at_node<C: PageTableConfig>(self, g: Locks, m: Tree, v: nat) -> bool {
+        let k = place::<C>(v, self.l as nat);
+        &&& 1 <= self.l <= g.top
+        &&& m.dom().contains(k)
+        &&& m[k].pa() == self.pa
+        &&& own_entry(m, k, idx::<C>(v, self.l as nat))
+        &&& entry_ok::<C>(m, g.rng(), k, idx::<C>(v, self.l as nat))
+        &&& tok_ok::<C>(m[k], k, *g.w, g.reader@)
+        &&& g.at::<C>(m, v) == trans::<C>(m, self.l as nat, v)
+    }
+}
+
+/// `up` is the node above the node of level `l` on the way to page `v`.
+pub open spec fn up_ok<C: PageTableConfig>(m: Tree, v: nat, l: nat, up: usize) -> bool {
+    m.dom().contains(place::<C>(v, l + 1)) && m[place::<C>(v, l + 1)].pa() == up
+}
+
+/// The facts about the node of level `l` on the way to page `v`.
+pub proof fn lemma_here<C: PageTableConfig>(g: Locks, m: Tree, v: nat, l: nat)
+    requires
+        g.ok::<C>(m),
+        g.s <= v < g.e,
+        1 <= l <= g.top,
+        m.dom().contains(place::<C>(v, l)),
+    ensures
+        tok_ok::<C>(m[place::<C>(v, l)], place::<C>(v, l), *g.w, g.reader@),
+        own_entry(m, place::<C>(v, l), idx::<C>(v, l)),
+        0 <= idx::<C>(v, l) < nr::<C>() <= 512,
+        entry_ok::<C>(m, g.rng(), place::<C>(v, l), idx::<C>(v, l)),
+        child::<C>(place::<C>(v, l), idx::<C>(v, l)) == place::<C>(v, (l - 1) as nat),
+        inr::<C>(g.rng(), pre(nr::<C>(), v, (l - 1) as nat), (l - 1) as nat),
+        ent::<C>(m, place::<C>(v, l), idx::<C>(v, l)) is Table ==> l >= 2,
+        g.at::<C>(m, v) == trans::<C>(m, l, v),
+{
+    C::Consts::consts_ok();
+    lemma_own::<C>(m, g.rng(), v, l);
+    lemma_step::<C>(g.rng(), v, l);
+    lemma_above::<C>(m, g.rng(), l, g.top as nat, v);
+    lemma_via::<C>(m, g.rng(), l, g.top as nat, v);
+    assert(tok_ok::<C>(m[place::<C>(v, l)], place::<C>(v, l), *g.w, g.reader@));
+}
+
+/// Walks down to the entry that decides about page `v`.
+#[inline(always)]
+pub fn descend<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, v: usize) -> (f: Found)
+    requires
+        g.ok::<C>(*m),
+        g.s <= v < g.e,
+    ensures
+        f.ok::<C>(*g, *m, v as nat),
+        !(f.pte is Table),
+    no_unwind
+{
+    let mut l = g.top;
+    let mut pa = g.root;
+    let mut up = g.root;
+    proof {
+        C::Consts::consts_ok();
+        lemma_top_place::<C>(g.rng(), v as nat);
+    }
+    loop
+        invariant
+            g.ok::<C>(*m),
+            g.s <= v < g.e,
+            1 <= l <= g.top <= 5,
+            l < g.top ==> up_ok::<C>(*m, v as nat, l as nat, up),
+            m.dom().contains(place::<C>(v as nat, l as nat)),
+            m[place::<C>(v as nat, l as nat)].pa() == pa,
+        decreases l,
+    {
+        let ghost k = place::<C>(v as nat, l as nat);
+        proof {
+            lemma_here::<C>(*g, *m, v as nat, l as nat);
+        }
+        let i = entry_index::<C::Consts>(v, l);
+        let word = load::<C>(g.w, pa, i, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
+        let pte = C::Entry::decode(word, l);
+        match pte {
+            Pte::Table(c) => {
+                up = pa;
+                pa = c;
+                l = l - 1;
+            },
+            _ => return Found { pa, l, word, pte, up },
+        }
+    }
+}
+
+/// All tokens but those of `k` are as before.
+pub proof fn lemma_toks<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree, k: Place)
+    requires
+        toks_ok::<C>(m, *g.w, g.reader@),
+        m2.dom() == m.dom(),
+        forall|k2: Place| m.dom().contains(k2) && k2 != k ==> #[trigger] m2[k2] == m[k2],
+        m.dom().contains(k) ==> tok_ok::<C>(m2[k], k, *g.w, g.reader@),
+    ensures
+        toks_ok::<C>(m2, *g.w, g.reader@),
+{
+    assert forall|k2: Place| m2.dom().contains(k2) implies #[trigger] tok_ok::<C>(m2[k2], k2, *g.w, g.reader@) by {
+        if k2 != k {
+            assert(tok_ok::<C>(m[k2], k2, *g.w, g.reader@));
+        }
+    }
+}
+
+/// `m2` is `m` after entry `i` of `k` became `v`, which owns `f`.
+pub open spec fn is_replaced<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree, k: Place, i: int, v: u64) -> bool {
+    &&& g.ok::<C>(m2)
+    &&& m2.dom() == m.dom()
+    &&& m2[k].pa() == m[k].pa()
+    &&& ent::<C>(m2, k, i) == meaning::<C>(v, k.0)
+    &&& forall|p: nat|
+        g.s <= p < g.e ==> #[trigger] g.at::<C>(m2, p) == (if through::<C>(p, k, i) { trans::<C>(m2, k.0, p) } else { g.at::<C>(m, p) })
+}
+
+/// The entry owns `f` instead of what it owned.
+proof fn exchange_leaf(tracked n: &mut NodeTok, i: int, tracked f: Option<LeafTok>) -> (tracked o: Option<LeafTok>)
+    ensures
+        *final(n) == (NodeTok { lk: Locked { leaves: final(n).lk.leaves, ..old(n).lk }, ..*old(n) }),
+        o is Some <==> old(n).lk.leaves.dom().contains(i),
+        o matches Some(t) ==> t == old(n).lk.leaves[i],
+        f matches Some(t) ==> final(n).lk.leaves == old(n).lk.leaves.insert(i, t),
+        f is None ==> final(n).lk.leaves == old(n).lk.leaves.remove(i),
+{
+    let tracked mut o = None;
+    let l0 = n.lk.leaves;
+    if n.lk.leaves.dom().contains(i) {
+        o = Some(n.lk.leaves.tracked_remove(i));
+    }
+    if f is Some {
+        n.lk.leaves.tracked_insert(i, f.tracked_unwrap());
+        assert(n.lk.leaves =~= l0.insert(i, f->0));
+    } else {
+        assert(n.lk.leaves =~= l0.remove(i));
+    }
+    o
+}
+
+/// Replaces an entry that is no link by another that is no link. Returns the word that was there, and what it owned.
+#[inline(always)]
+pub fn replace<C: PageTableConfig>(
+    g: &Locks,
+    Tracked(m): Tracked<&mut Tree>,
+    Ghost(k): Ghost<Place>,
+    pa: usize,
+    i: usize,
+    v: u64,
+    Tracked(f): Tracked<Option<LeafTok>>,
+) -> (o: (u64, Tracked<Option<LeafTok>>))
+    requires
+        g.ok::<C>(*old(m)),
+        old(m).dom().contains(k),
+        old(m)[k].pa() == pa,
+        own_entry(*old(m), k, i as int),
+        match meaning::<C>(v, k.0) {
+            Pte::Absent => f is None,
+            Pte::Leaf(p, _) => f is Some && leaf_fits::<C::Consts>(p, k.0) && C::leaf_ok(f->0, p, k.0),
+            Pte::Table(_) => false,
+        },
+        !(ent::<C>(*old(m), k, i as int) is Table),
+    ensures
+        is_replaced::<C>(*g, *old(m), *final(m), k, i as int, v),
+        same_word(o.0, old(m)[k].words()[i as int]),
+        meaning::<C>(o.0, k.0) == ent::<C>(*old(m), k, i as int),
+        match ent::<C>(*old(m), k, i as int) {
+            Pte::Leaf(p, _) => o.1@ is Some && leaf_fits::<C::Consts>(p, k.0) && C::leaf_ok(o.1@->0, p, k.0),
+            _ => o.1@ is None,
+        },
+    no_unwind
+{
+    let ghost r = g.rng();
+    let ghost m0 = *m;
+    proof {
+        C::Consts::consts_ok();
+        assert(node_ok::<C>(*m, r, k));
+        assert(tok_ok::<C>(m[k], k, *g.w, g.reader@));
+        assert(entry_ok::<C>(*m, r, k, i as int));
+    }
+    let word = swap::<C>(g.w, pa, i, v, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow_mut(k)));
+    let tracked o;
+    proof {
+        C::Entry::noted_is_no_meaning(word, m0[k].words()[i as int], k.0);
+        o = exchange_leaf(m.tracked_borrow_mut(k), i as int, f);
+        assert(m.dom() =~= m0.dom());
+        lemma_replaced::<C>(*g, m0, *m, k, i as int, v);
+    }
+    (word, Tracked(o))
+}
+
+pub proof fn lemma_replaced<C: PageTableConfig>(g: Locks, m0: Tree, m: Tree, k: Place, i: int, v: u64)
+    requires
+        g.ok::<C>(m0),
+        is_set::<C>(m0, m, g.rng(), k, i),
+        m[k].ok::<C>(*g.w, g.reader@),
+        m[k].is_live(),
+        m[k].words()[i] == v,
+        entry_ok::<C>(m, g.rng(), k, i),
+    ensures
+        is_replaced::<C>(g, m0, m, k, i, v),
+{
+    assert(tok_ok::<C>(m0[k], k, *g.w, g.reader@));
+    assert(node_ok::<C>(m0, g.rng(), k));
+    lemma_toks::<C>(g, m0, m, k);
+    lemma_set::<C>(m0, m, g.rng(), k, i);
+    let top = place::<C>(g.s as nat, g.top as nat);
+    assert(m[top].info == m0[top].info);
+}
+
+/// The entries of a new node that continue what the word `e` at level `l` maps.
+fn fill<C: PageTableConfig>(cpa: usize, l: u8, e: u64, Tracked(new): Tracked<&mut NewNode>)
+    requires
+        old(new).ok(cpa),
+        old(new).page.words().len() == 512,
+        meaning::<C>(e, l as nat) matches Pte::Leaf(pa, _) && leaf_fits::<C::Consts>(pa, l as nat),
+        2 <= l <= 5,
+    ensures
+        final(new).ok(cpa),
+        final(new).own == old(new).own,
+        final(new).page.words().len() == 512,
+        forall|j: int| 0 <= j < nr::<C>() ==> same_part::<C>(
+            meaning::<C>(e, l as nat),
+            l as nat,
+            j,
+            meaning::<C>(#[trigger] final(new).page.words()[j], (l - 1) as nat),
+        ),
+    no_unwind
+{
+    proof {
+        C::Consts::consts_ok();
+    }
+    let Pte::Leaf(pa, prop) = C::Entry::decode(e, l) else {
+        return ;
+    };
+    let step = PAGE_SIZE * pages_below::<C::Consts>(l - 2);
+    let mut j: usize = 0;
+    while j < C::Consts::NR_ENTRIES
+        invariant
+            j <= C::Consts::NR_ENTRIES == nr::<C>() <= 512,
+            new.ok(cpa),
+            new.own == old(new).own,
+            new.page.words().len() == 512,
+            2 <= l <= 5,
+            meaning::<C>(e, l as nat) == Pte::Leaf(pa, prop),
+            leaf_fits::<C::Consts>(pa, l as nat),
+            step == span(nr::<C>(), (l - 1) as nat),
+            forall|q: int| 0 <= q < j ==> same_part::<C>(
+                Pte::Leaf(pa, prop),
+                l as nat,
+                q,
+                meaning::<C>(#[trigger] new.page.words()[q], (l - 1) as nat),
+            ),
+        decreases C::Consts::NR_ENTRIES - j,
+    {
+        proof {
+            lemma_part_fits::<C>(pa, l as nat, j as int);
+            assert(j * step >= 0) by (nonlinear_arith);
+        }
+        let part = C::Entry::leaf(pa + j * step, l - 1, prop);
+        let word = C::Entry::with_noted(part, e);
+        proof {
+            C::Entry::noted_is_no_meaning(word, part, (l - 1) as nat);
+        }
+        ptword::store_unreachable(vellum_machine::addr::Paddr(cpa), j, word, Tracked(&mut new.page));
+        j = j + 1;
+    }
+}
+
+/// What a new node below the entry owns: what the entry owned, in parts.
+proof fn split_leaves<C: PageTableConfig>(tracked n: &mut NodeTok, i: int, pte: Pte) -> (tracked o: Map<int, LeafTok>)
+    requires
+        pte == meaning::<C>(old(n).words()[i], old(n).level()),
+        match pte {
+            Pte::Leaf(pa, _) => old(n).level() >= 2 && old(n).lk.leaves.dom().contains(i) && leaf_fits::<C::Consts>(
+                pa,
+                old(n).level(),
+            ) && C::leaf_ok(old(n).lk.leaves[i], pa, old(n).level()),
+            Pte::Absent => !old(n).lk.leaves.dom().contains(i),
+            Pte::Table(_) => false,
+        },
+    ensures
+        *final(n) == (NodeTok { lk: Locked { leaves: old(n).lk.leaves.remove(i), ..old(n).lk }, ..*old(n) }),
+        forall|j: int| 0 <= j < nr::<C>() ==> #[trigger] o.dom().contains(j) == (pte is Leaf),
+        forall|j: int| 0 <= j < nr::<C>() && pte is Leaf ==> C::leaf_ok(
+            #[trigger] o[j],
+            (pte->Leaf_0 + j * span(nr::<C>(), (old(n).level() - 1) as nat)) as usize,
+            (old(n).level() - 1) as nat,
+        ),
+{
+    if let Pte::Leaf(pa, _) = pte {
+        let tracked t = n.lk.leaves.tracked_remove(i);
+        C::split_leaf(t, pa, n.level())
+    } else {
+        assert(n.lk.leaves.remove(i) =~= n.lk.leaves);
+        Map::tracked_empty()
+    }
+}
+
+/// Makes an entry that is no link a link to a new node that translates the same. `None`: no memory, and nothing
+/// changed.
+#[verifier::exec_allows_no_decreases_clause]
+pub fn expand<C: PageTableConfig>(
+    g: &Locks,
+    Tracked(m): Tracked<&mut Tree>,
+    Ghost(k): Ghost<Place>,
+    pa: usize,
+    i: usize,
+    l: u8,
+    word: u64,
+) -> (r: Option<usize>)
+    requires
+        g.ok::<C>(*old(m)),
+        old(m).dom().contains(k),
+        k.0 == l,
+        2 <= l,
+        old(m)[k].pa() == pa,
+        own_entry(*old(m), k, i as int),
+        meaning::<C>(word, l as nat) == ent::<C>(*old(m), k, i as int),
+        !(ent::<C>(*old(m), k, i as int) is Table),
+        inr::<C>(g.rng(), child::<C>(k, i as int).1, child::<C>(k, i as int).0),
+    ensures
+        g.ok::<C>(*final(m)),
+        g.same::<C>(*old(m), *final(m)),
+        r matches Some(c) ==> final(m).dom() == old(m).dom().insert(child::<C>(k, i as int)) && final(m)[child::<C>(
+            k,
+            i as int,
+        )].pa() == c,
+        r is None ==> *final(m) == *old(m),
+        forall|k2: Place| #[trigger] old(m).dom().contains(k2) ==> final(m).dom().contains(k2) && final(m)[k2].pa() == old(m)[k2].pa(),
+    no_unwind
+{
+    let ghost r = g.rng();
+    let ghost m0 = *m;
+    let ghost c = child::<C>(k, i as int);
+    proof {
+        C::Consts::consts_ok();
+        assert(node_ok::<C>(*m, r, k));
+        assert(tok_ok::<C>(m[k], k, *g.w, g.reader@));
+        assert(entry_ok::<C>(*m, r, k, i as int));
+    }
+    let Some((cpa, Tracked(new))) = alloc_node() else {
+        return None;
+    };
+    let tracked mut new = new;
+    let tracked mut leaves = split_leaves::<C>(m.tracked_borrow_mut(k), i as int, ent::<C>(m0, k, i as int));
+    let ghost leaves0 = leaves;
+    let ghost t1 = m[k];
+    let mut word = word;
+    loop
+        invariant
+            m0 == *old(m),
+            g.ok::<C>(m0),
+            tok_ok::<C>(m0[k], k, *g.w, g.reader@),
+            m0.dom().contains(k),
+            own_entry(m0, k, i as int),
+            m0[k].pa() == pa,
+            m0[k].ok::<C>(*g.w, g.reader@),
+            m0[k].is_live(),
+            k.0 == l,
+            2 <= l <= 5,
+            r == g.rng(),
+            c == child::<C>(k, i as int),
+            nr::<C>() <= 512,
+            meaning::<C>(word, l as nat) == ent::<C>(m0, k, i as int),
+            !(ent::<C>(m0, k, i as int) is Table),
+            entry_ok::<C>(m0, r, k, i as int),
+            inr::<C>(r, c.1, c.0),
+            t1 == (NodeTok { lk: Locked { leaves: m0[k].lk.leaves.remove(i as int), ..m0[k].lk }, ..m0[k] }),
+            *m == m0.insert(k, t1),
+            new.ok(cpa),
+            new.page.words().len() == 512,
+            ent::<C>(m0, k, i as int) is Absent ==> new.zeroed(),
+            leaves == leaves0,
+            forall|j: int| 0 <= j < nr::<C>() ==> #[trigger] leaves0.dom().contains(j) == (ent::<C>(m0, k, i as int) is Leaf),
+            forall|j: int| 0 <= j < nr::<C>() && ent::<C>(m0, k, i as int) is Leaf ==> C::leaf_ok(
+                #[trigger] leaves0[j],
+                (ent::<C>(m0, k, i as int)->Leaf_0 + j * span(nr::<C>(), (l - 1) as nat)) as usize,
+                (l - 1) as nat,
+            ),
+    {
+        let pte = C::Entry::decode(word, l);
+        if let Pte::Leaf(_, _) = pte {
+            fill::<C>(cpa, l, word, Tracked(&mut new));
+        }
+        let ghost words = new.page.words();
+        proof {
+            assert forall|j: int| 0 <= j < nr::<C>() implies same_part::<C>(
+                ent::<C>(m0, k, i as int),
+                l as nat,
+                j,
+                meaning::<C>(#[trigger] words[j], (l - 1) as nat),
+            ) by {
+                C::Entry::zero_is_absent((l - 1) as nat);
+            }
+        }
+        match link_child::<C>(
+            g.w,
+            pa,
+            i,
+            word,
+            cpa,
+            Tracked(g.reader.borrow()),
+            Tracked(m.tracked_borrow_mut(k)),
+            Tracked(new),
+            Tracked(leaves),
+        ) {
+            Ok(ct) => {
+                proof {
+                    let tracked ct = ct.get();
+                    assert(ct.words() == words);
+                    m.tracked_insert(c, ct);
+                    assert(m.dom() =~= m0.dom().insert(c));
+                    assert(is_linked::<C>(m[k], t1, i as int, m[c]));
+                    assert(m[k].lk.leaves == m0[k].lk.leaves.remove(i as int));
+                    assert(m[k].info == m0[k].info);
+                    assert(ent::<C>(*m, k, i as int) == Pte::Table(m[c].pa()));
+                    assert forall|j: int| 0 <= j < nr::<C>() implies same_part::<C>(
+                        ent::<C>(m0, k, i as int),
+                        k.0,
+                        j,
+                        #[trigger] ent::<C>(*m, c, j),
+                    ) by {
+                        let _ = words[j];
+                    }
+                    assert(forall|j: int| 0 <= j < nr::<C>() ==> #[trigger] m[c].lk.leaves.dom().contains(j) == (ent::<C>(m0, k, i as int) is Leaf));
+                    lemma_expanded::<C>(*g, m0, *m, k, i as int);
+                }
+                return Some(cpa);
+            },
+            Err((w2, n2, l2)) => {
+                proof {
+                    C::Entry::noted_is_no_meaning(w2, m0[k].words()[i as int], l as nat);
+                    new = n2.get();
+                    leaves = l2.get();
+                    assert(*m =~= m0.insert(k, t1));
+                }
+                word = w2;
+            },
+        }
+    }
+}
+
+proof fn lemma_expanded<C: PageTableConfig>(g: Locks, m0: Tree, m: Tree, k: Place, i: int)
+    requires
+        g.ok::<C>(m0),
+        is_link::<C>(m0, m, g.rng(), k, i),
+        tok_ok::<C>(m[k], k, *g.w, g.reader@),
+        tok_ok::<C>(m[child::<C>(k, i)], child::<C>(k, i), *g.w, g.reader@),
+        m0.dom().contains(child::<C>(k, i)) ==> false,
+    ensures
+        g.ok::<C>(m),
+        g.same::<C>(m0, m),
+        forall|k2: Place| #[trigger] m0.dom().contains(k2) ==> m.dom().contains(k2) && m[k2].pa() == m0[k2].pa(),
+{
+    let c = child::<C>(k, i);
+    lemma_link::<C>(m0, m, g.rng(), k, i);
+    assert forall|k2: Place| m.dom().contains(k2) implies #[trigger] tok_ok::<C>(m[k2], k2, *g.w, g.reader@) by {
+        if k2 != k && k2 != c {
+            assert(tok_ok::<C>(m0[k2], k2, *g.w, g.reader@));
+        }
+    }
+    assert forall|k2: Place| #[trigger] m0.dom().contains(k2) implies m.dom().contains(k2) && m[k2].pa() == m0[k2].pa() by {
+        if k2 != k {
+            assert(m[k2] == m0[k2]);
+        }
+    }
+    let top = place::<C>(g.s as nat, g.top as nat);
+    assert(m0.dom().contains(top));
+}
+
+/// Cuts out the empty node below an entry; what comes back is the right to its frame.
+pub fn prune<C: PageTableConfig>(
+    g: &Locks,
+    Tracked(m): Tracked<&mut Tree>,
+    Ghost(k): Ghost<Place>,
+    pa: usize,
+    i: usize,
+    cpa: usize,
+) -> (o: Tracked<RetiredTok>)
+    requires
+        g.ok::<C>(*old(m)),
+        old(m).dom().contains(k),
+        k.0 >= 2,
+        old(m)[k].pa() == pa,
+        own_entry(*old(m), k, i as int),
+        ent::<C>(*old(m), k, i as int) == Pte::Table(cpa),
+        inr::<C>(g.rng(), child::<C>(k, i as int).1, child::<C>(k, i as int).0),
+        forall|j: int| 0 <= j < nr::<C>() ==> #[trigger] ent::<C>(*old(m), child::<C>(k, i as int), j) is Absent,
+    ensures
+        g.ok::<C>(*final(m)),
+        g.same::<C>(*old(m), *final(m)),
+        final(m).dom() == old(m).dom().remove(child::<C>(k, i as int)),
+        o@.ok(*g.w, cpa),
+    no_unwind
+{
+    let ghost r = g.rng();
+    let ghost m0 = *m;
+    let ghost c = child::<C>(k, i as int);
+    proof {
+        C::Consts::consts_ok();
+        assert(node_ok::<C>(*m, r, k));
+        assert(entry_ok::<C>(*m, r, k, i as int));
+        assert(node_ok::<C>(*m, r, c));
+        assert(tok_ok::<C>(m[k], k, *g.w, g.reader@));
+        assert(tok_ok::<C>(m[c], c, *g.w, g.reader@));
+        assert(k != c);
+        C::Entry::zero_is_absent(k.0);
+        let tracked a = m.tracked_borrow(k);
+        let tracked b = m.tracked_borrow(c);
+        if a.info.key() == b.info.key() {
+            a.info.agree(&b.info);
+        }
+    }
+    let tracked ct = m.tracked_remove(c);
+    proof {
+        assert forall|j: int| 0 <= j < nr::<C>() implies !(meaning::<C>(#[trigger] ct.words()[j], ct.level()) is Table) by {
+            assert(ent::<C>(m0, c, j) is Absent);
+        }
+    }
+    let (Tracked(ct), Tracked(rt)) = unlink_child::<C>(
+        g.w,
+        pa,
+        i,
+        cpa,
+        Tracked(g.reader.borrow()),
+        Tracked(m.tracked_borrow_mut(k)),
+        Tracked(ct),
+    );
+    unlock::<C>(g.w, cpa, Tracked(g.reader.borrow()), Tracked(ct));
+    proof {
+        assert(m.dom() =~= m0.dom().remove(c));
+        lemma_prune::<C>(m0, *m, r, k, i as int);
+        assert forall|k2: Place| m.dom().contains(k2) implies #[trigger] tok_ok::<C>(m[k2], k2, *g.w, g.reader@) by {
+            assert(tok_ok::<C>(m0[k2], k2, *g.w, g.reader@));
+        }
+        let top = place::<C>(g.s as nat, g.top as nat);
+        assert(m0.dom().contains(top));
+    }
+    Tracked(rt)
+}
+
+} // verus!

@@ -1,0 +1,94 @@
+//! Nodes that were unlinked, on their way back to being frames.
+use super::life::*;
+use super::node_frame::free_frame;
+use super::spec::*;
+use super::world::World;
+use core::ops::Range;
+use vellum_machine::addr::*;
+use vellum_machine::readers::NR_COUNTS;
+use vstd::invariant::*;
+use vstd::prelude::*;
+
+verus! {
+
+/// A page-table node that was unlinked.
+///
+/// Others may still read it: processors that went down through it without a lock, and hardware walkers until the
+/// translation caches are flushed. Whoever has the value keeps it until the flush of
+/// [`va_range`](Self::va_range) is acknowledged; [`try_free`](Self::try_free) takes care of the processors.
+/// Forgetting it loses the frame.
+#[must_use]
+pub struct RetiredNode {
+    w: &'static World,
+    pa: usize,
+    /// The processors below this one were seen outside every cursor since.
+    passed: usize,
+    start: Vaddr,
+    end: Vaddr,
+    tok: Tracked<RetiredTok>,
+}
+
+impl RetiredNode {
+    #[verifier::type_invariant]
+    spec fn wf(self) -> bool {
+        &&& self.tok@.ok(*self.w, self.pa)
+        &&& self.tok@.quiet_below(*self.w, self.passed as int)
+        &&& self.passed <= NR_COUNTS
+    }
+
+    pub(super) fn new(w: &'static World, pa: usize, start: Vaddr, end: Vaddr, tok: Tracked<RetiredTok>) -> Self
+        requires
+            tok@.ok(*w, pa),
+        no_unwind
+    {
+        RetiredNode { w, pa, passed: 0, start, end, tok }
+    }
+
+    /// The addresses that the node covered.
+    pub fn va_range(&self) -> Range<Vaddr> {
+        self.start..self.end
+    }
+
+    /// Gives the frame back, if every processor was outside every cursor at some time since the node was
+    /// unlinked.
+    ///
+    /// # Errors
+    ///
+    /// The node itself: some processor was not; what was found out is kept.
+    pub fn try_free(self) -> Result<(), RetiredNode> {
+        proof {
+            use_type_invariant(&self);
+        }
+        let RetiredNode { w, pa, passed, start, end, tok } = self;
+        let mut passed = passed;
+        let tracked mut tok = tok.get();
+        w.synchronize();
+        while passed < NR_COUNTS
+            invariant
+                tok.ok(*w, pa),
+                tok.quiet_below(*w, passed as int),
+                passed <= NR_COUNTS,
+            decreases NR_COUNTS - passed,
+        {
+            let (resting, quiet) = w.is_resting(passed, Tracked(&tok.retired));
+            if !resting {
+                return Err(RetiredNode { w, pa, passed, start, end, tok: Tracked(tok) });
+            }
+            proof {
+                let old = tok;
+                tok.quiet.tracked_insert(passed as int, quiet.get().tracked_unwrap());
+                assert forall|d: int| 0 <= d < passed + 1 implies #[trigger] rested(*w, tok.quiet, tok.retired.value(), d) by {
+                    if d != passed {
+                        assert(rested(*w, old.quiet, old.retired.value(), d));
+                    }
+                }
+            }
+            passed = passed + 1;
+        }
+        let (own, page) = w.take_back(pa, Tracked(tok));
+        free_frame(pa, own, page);
+        Ok(())
+    }
+}
+
+} // verus!

@@ -1,0 +1,276 @@
+//! Page tables.
+#![expect(unsafe_code, reason = "puts the items of a dropped table together again, each once")]
+use super::config::*;
+use super::cursor::*;
+use super::entry::*;
+use super::error::*;
+use super::geometry::*;
+use super::life::*;
+use super::lock::*;
+use super::node::*;
+use super::node_frame::*;
+use super::ops::*;
+use super::protocol::*;
+use super::retired::*;
+use super::spec::*;
+use super::tree::*;
+use super::walk::*;
+use super::world::*;
+use core::marker::PhantomData;
+use core::ops::Range;
+use vellum_machine::addr::*;
+use vellum_machine::owned::*;
+use vstd::prelude::*;
+
+verus! {
+
+/// A page table: the root and what it owns of it.
+pub(super) struct Root<C: PageTableConfig> {
+    w: &'static World,
+    pa: usize,
+    tok: Tracked<RootTok>,
+    kind: PhantomData<C>,
+}
+
+impl<C: PageTableConfig> Root<C> {
+    #[verifier::type_invariant]
+    spec fn wf(self) -> bool {
+        self.tok@.ok::<C>(*self.w, self.pa)
+    }
+}
+
+/// A page table for a use `C`.
+///
+/// Any number of processors may edit it at once: a [`Cursor`] or [`CursorMut`] locks the smallest sub-tree that
+/// covers its range.
+pub struct PageTable<C: PageTableConfig> {
+    root: Owned<Root<C>>,
+}
+
+/// The pages of a range of addresses, if a table of this use can have them.
+pub(super) fn check_range<C: PageTableConfig>(range: Range<Vaddr>) -> (r: Result<(usize, usize), PageTableError>)
+    ensures
+        r matches Ok((s, e)) ==> lockable::<C>(s as nat, e as nat) && range.start.0 == C::VA_BASE + s * PAGE_SIZE && range.end.0
+            == C::VA_BASE + e * PAGE_SIZE,
+{
+    let Range { start, end } = range;
+    proof {
+        C::Consts::consts_ok();
+        C::config_ok();
+        lemma_total::<C>();
+    }
+    if start.0 % PAGE_SIZE != 0 {
+        return Err(PageTableError::NotAligned { at: start.0 });
+    }
+    if end.0 % PAGE_SIZE != 0 {
+        return Err(PageTableError::NotAligned { at: end.0 });
+    }
+    if start.0 == end.0 {
+        return Err(PageTableError::Empty { va: start });
+    }
+    if start.0 > end.0 {
+        return Err(PageTableError::Reversed { start, end });
+    }
+    if start.0 < C::VA_BASE {
+        return Err(PageTableError::OutOfRange { va: start });
+    }
+    let n = pages_below::<C::Consts>(C::Consts::LEVELS - 1);
+    let (s, e) = ((start.0 - C::VA_BASE) / PAGE_SIZE, (end.0 - C::VA_BASE) / PAGE_SIZE);
+    proof {
+        let (lo, hi, t) = (C::TOP_LO as nat, C::TOP_HI as nat, nr::<C>());
+        assert(pages(t, C::Consts::LEVELS as nat) == t * n);
+        assert(lo * n <= t * n && hi * n <= t * n) by (nonlinear_arith)
+            requires
+                lo <= t,
+                hi <= t,
+        ;
+    }
+    if s < C::TOP_LO * n {
+        return Err(PageTableError::OutOfRange { va: start });
+    }
+    if e > C::TOP_HI * n {
+        return Err(PageTableError::OutOfRange { va: end });
+    }
+    Ok((s, e))
+}
+
+impl<C: PageTableConfig> PageTable<C> {
+    /// The world in which the table is.
+    pub(super) closed spec fn the_world(self) -> World {
+        *self.root@.w
+    }
+
+    pub(super) fn world(&self) -> (w: &'static World)
+        ensures
+            *w == self.the_world(),
+    {
+        self.root.get().w
+    }
+
+    /// Locks the pages `[s, e)` for a reader.
+    pub(super) fn lock(&self, reader: Tracked<Nodes::reader>, s: usize, e: usize) -> (o: (Locks, Tracked<Tree>))
+        requires
+            reads(self.the_world(), reader@),
+            lockable::<C>(s as nat, e as nat),
+        ensures
+            o.0.ok::<C>(o.1@),
+            o.0.s == s,
+            o.0.e == e,
+            o.0.reader == reader,
+    {
+        let root = self.root.get();
+        proof {
+            use_type_invariant(root);
+        }
+        lock_range::<C>(root.w, reader, Tracked(root.tok.borrow()), root.pa, s, e)
+    }
+
+    /// Makes an empty table.
+    ///
+    /// # Errors
+    ///
+    /// [`PageTableError::NoMemory`]: there is no frame for the root.
+    pub fn new() -> Result<Self, PageTableError> {
+        let Some((pa, Tracked(new))) = alloc_node() else {
+            return Err(PageTableError::NoMemory);
+        };
+        proof {
+            C::Consts::consts_ok();
+            C::config_ok();
+            assert forall|i: int| C::TOP_LO <= i < C::TOP_HI implies meaning::<C>(
+                #[trigger] new.page.words()[i],
+                C::Consts::LEVELS as nat,
+            ) is Absent by {
+                C::Entry::zero_is_absent(C::Consts::LEVELS as nat);
+            }
+        }
+        let w = &WORLD;
+        let tok = new_root::<C>(w, pa, Tracked(new));
+        Ok(PageTable { root: Owned::new(Root { w, pa, tok, kind: PhantomData }) })
+    }
+
+    /// The physical address of the root, for the hardware's root register.
+    pub fn root_paddr(&self) -> Paddr {
+        Paddr(self.root.get().pa)
+    }
+}
+
+impl<C: PageTableConfig> Release for Root<C> {
+    fn release(self) {
+        proof {
+            use_type_invariant(&self);
+            C::Consts::consts_ok();
+            C::config_ok();
+            lemma_total::<C>();
+        }
+        let Root { w, pa, tok, kind } = self;
+        let n = pages_below::<C::Consts>(C::Consts::LEVELS - 1);
+        proof {
+            let (lo, hi, t) = (C::TOP_LO as nat, C::TOP_HI as nat, nr::<C>());
+            assert(pages(t, C::Consts::LEVELS as nat) == t * n);
+            assert(lo * n <= t * n && hi * n <= t * n && lo * n < hi * n) by (nonlinear_arith)
+                requires
+                    lo < hi <= t,
+                    n >= 1,
+            ;
+        }
+        let (s, e) = (C::TOP_LO * n, C::TOP_HI * n);
+        let cpu = super::hooks::count_index();
+        let reader = w.enter(cpu);
+        let (g, tree) = lock_all::<C>(w, reader, Tracked(tok.borrow()), pa, s, e);
+        let tracked mut m = tree.get();
+        clear::<C>(&g, Tracked(&mut m));
+        let ghost k = (C::Consts::LEVELS as nat, 0nat);
+        proof {
+            assert(node_ok::<C>(m, g.rng(), k));
+            assert(tok_ok::<C>(m[k], k, *w, g.reader@));
+            m.tracked_borrow(k).info.agree(&tok.borrow().info);
+        }
+        let empty = links_nothing_at::<C>(&g, Tracked(&m), pa);
+        let tracked t = m.tracked_remove(k);
+        if empty {
+            let (t, rt) = retire_root::<C>(w, pa, Tracked(g.reader.borrow()), tok, Tracked(t));
+            unlock::<C>(w, pa, Tracked(g.reader.borrow()), t);
+            w.leave(cpu, g.reader);
+            super::hooks::defer(RetiredNode::new(w, pa, Vaddr(0), Vaddr(0), rt));
+        } else {
+            // Nodes that others may link stay, and with them the root.
+            w.leave(cpu, g.reader);
+        }
+    }
+}
+
+/// Whether no entry of the locked root that belongs to the table is a link.
+fn links_nothing_at<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, pa: usize) -> (b: bool)
+    requires
+        m.dom().contains((C::Consts::LEVELS as nat, 0nat)),
+        tok_ok::<C>(m[(C::Consts::LEVELS as nat, 0nat)], (C::Consts::LEVELS as nat, 0nat), *g.w, g.reader@),
+        m[(C::Consts::LEVELS as nat, 0nat)].pa() == pa,
+        m[(C::Consts::LEVELS as nat, 0nat)].info.value().lo == C::TOP_LO,
+        m[(C::Consts::LEVELS as nat, 0nat)].info.value().hi == C::TOP_HI,
+    ensures
+        b ==> links_nothing::<C>(m[(C::Consts::LEVELS as nat, 0nat)]),
+    no_unwind
+{
+    let ghost k = (C::Consts::LEVELS as nat, 0nat);
+    let l = C::Consts::LEVELS;
+    proof {
+        C::Consts::consts_ok();
+        C::config_ok();
+    }
+    let mut i = C::TOP_LO;
+    while i < C::TOP_HI
+        invariant
+            k == (C::Consts::LEVELS as nat, 0nat),
+            l == C::Consts::LEVELS,
+            1 <= l,
+            m.dom().contains(k),
+            tok_ok::<C>(m[k], k, *g.w, g.reader@),
+            m[k].pa() == pa,
+            C::TOP_LO <= i <= C::TOP_HI <= 512,
+            forall|j: int| C::TOP_LO <= j < i ==> !(meaning::<C>(#[trigger] m[k].words()[j], l as nat) is Table),
+        decreases C::TOP_HI - i,
+    {
+        let word = load::<C>(g.w, pa, i, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
+        if let Pte::Table(_) = C::Entry::decode(word, l) {
+            return false;
+        }
+        i = i + 1;
+    }
+    true
+}
+
+/// Takes everything out of a locked range, and drops it.
+#[verifier::exec_allows_no_decreases_clause]
+fn clear<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>)
+    requires
+        g.ok::<C>(*old(m)),
+    ensures
+        g.ok::<C>(*final(m)),
+{
+    let mut v = g.s;
+    loop
+        invariant
+            g.ok::<C>(*m),
+            g.s <= v <= g.e,
+    {
+        match take_next::<C>(g, Tracked(m), v, g.e) {
+            None => return ,
+            Some((next, taken)) => {
+                v = next;
+                match taken {
+                    Taken::Leaf(t) => {
+                        // SAFETY: these are the parts of a mapping that is in no table any more.
+                        let _item = unsafe { C::item_from_raw(t.pa, t.l, t.prop, t.tok) };
+                    },
+                    Taken::Node(_, _, pa, tok) => {
+                        super::hooks::defer(RetiredNode::new(g.w, pa, Vaddr(0), Vaddr(0), tok));
+                    },
+                    Taken::Nothing => return ,
+                }
+            },
+        }
+    }
+}
+
+} // verus!

@@ -1,0 +1,103 @@
+//! Page tables of user space.
+#![expect(unsafe_code, reason = "implements the contracts of `PageTableConfig`, which are verified here")]
+use super::config::*;
+use super::entry::*;
+use super::geometry::*;
+use super::spec::*;
+use super::x86_64::*;
+use crate::frame::shared::clone_raw;
+use crate::frame::table::*;
+use crate::frame::token::*;
+use crate::frame::{AnyUFrameMeta, Frame};
+use core::marker::PhantomData;
+use vellum_machine::addr::*;
+use vstd::prelude::*;
+
+verus! {
+
+/// What is mapped into user space: a frame with untyped contents, and what may be done with it.
+pub struct MappedItem {
+    /// The frame; the mapping owns one count of it.
+    pub frame: Frame<dyn AnyUFrameMeta>,
+    /// What may be done.
+    pub prop: PageProperty,
+}
+
+/// User space: the lower half of a tree of shape `G`, with x86-64 entries.
+pub struct UserPt<G>(PhantomData<G>);
+
+/// User space on x86-64 with four levels.
+pub type UserPtConfig = UserPt<FourLevel>;
+
+// SAFETY: the contracts are verified.
+unsafe impl<G: PagingConsts> PageTableConfig for UserPt<G> {
+    type Consts = G;
+
+    type Entry = X86Entry<G>;
+
+    type Item = MappedItem;
+
+    const TOP_LO: usize = 0;
+
+    const TOP_HI: usize = G::NR_ENTRIES / 2;
+
+    const TOP_NODES_STAY: bool = false;
+
+    const VA_BASE: usize = 0;
+
+    open spec fn leaf_ok(t: LeafTok, pa: usize, l: nat) -> bool {
+        l == 1 && has_frame::<dyn AnyUFrameMeta>(t, Paddr(pa))
+    }
+
+    closed spec fn raw(item: MappedItem) -> (usize, nat, PageProperty) {
+        (item.frame.pa().0, 1, item.prop)
+    }
+
+    #[inline(always)]
+    fn item_into_raw(item: MappedItem) -> (r: (usize, u8, PageProperty, Tracked<LeafTok>)) {
+        let MappedItem { frame, prop } = item;
+        let (slot, tok) = frame.into_parts();
+        let pa = pa_of(slot);
+        let mut toks = no_tokens();
+        put(&mut toks, pa, tok);
+        proof {
+            lemma_pre_zero(G::NR_ENTRIES as nat, 0);
+            G::consts_ok();
+        }
+        (pa.0, 1, prop, toks)
+    }
+
+    #[inline(always)]
+    unsafe fn item_from_raw(pa: usize, l: u8, prop: PageProperty, tok: Tracked<LeafTok>) -> (r: MappedItem) {
+        let mut toks = tok;
+        let tok = take::<dyn AnyUFrameMeta>(&mut toks, Paddr(pa));
+        MappedItem { frame: Frame::new(slot_of(Paddr(pa)), tok), prop }
+    }
+
+    #[inline(always)]
+    unsafe fn clone_leaf(pa: usize, l: u8, tok: Tracked<&LeafTok>) -> (r: Tracked<LeafTok>) {
+        let tracked t = tok.get().tracked_borrow(Paddr(pa));
+        let new = clone_raw(Paddr(pa), Tracked(t));
+        let mut toks = no_tokens();
+        put(&mut toks, Paddr(pa), new);
+        toks
+    }
+
+    proof fn split_leaf(tracked t: LeafTok, pa: usize, l: nat) -> (tracked r: Map<int, LeafTok>) {
+        proof_from_false()
+    }
+
+    proof fn config_ok() {
+        G::consts_ok();
+        let n = G::NR_ENTRIES as nat;
+        let (h, p) = (Self::TOP_HI as nat, pages(n, (G::LEVELS - 1) as nat));
+        lemma_total_pages::<G>();
+        assert(pages(n, G::LEVELS as nat) == n * p);
+        assert(h * p <= n * p) by (nonlinear_arith)
+            requires
+                h <= n,
+        ;
+    }
+}
+
+} // verus!

@@ -1,0 +1,761 @@
+//! Moving through a locked range: what is next, what is empty, what is taken.
+use super::config::*;
+use super::entry::*;
+use super::geometry::*;
+use super::life::*;
+use super::lock::*;
+use super::node::*;
+use super::ops::*;
+use super::protocol::*;
+use super::spec::*;
+use super::tree::*;
+use super::world::World;
+use vellum_machine::addr::PAGE_SIZE;
+use vstd::prelude::*;
+
+verus! {
+
+/// The pages below an entry are those between the entry's borders.
+proof fn lemma_entry_pages<C: PageTableConfig>(g: Locks, v: nat, l: nat, es: nat, ee: nat)
+    requires
+        g.s <= v < g.e,
+        1 <= l,
+        forall|w: nat| es <= w < ee <==> #[trigger] pre(nr::<C>(), w, (l - 1) as nat) == pre(nr::<C>(), v, (l - 1) as nat),
+    ensures
+        forall|w: nat| g.s <= w < g.e ==> ((es <= w < ee) <==> #[trigger] through::<C>(w, place::<C>(v, l), idx::<C>(v, l))),
+        forall|w: nat| g.s <= w < g.e && es <= w < ee ==> #[trigger] place::<C>(w, l) == place::<C>(v, l) && idx::<C>(w, l) == idx::<C>(v, l),
+{
+    lemma_step::<C>(g.rng(), v, l);
+    assert forall|w: nat| g.s <= w < g.e && es <= w < ee implies #[trigger] place::<C>(w, l) == place::<C>(v, l) && idx::<C>(w, l) == idx::<C>(
+        v,
+        l,
+    ) by {
+        assert(pre(nr::<C>(), w, (l - 1) as nat) == pre(nr::<C>(), v, (l - 1) as nat));
+        lemma_step::<C>(g.rng(), w, l);
+    }
+    assert forall|w: nat| g.s <= w < g.e implies ((es <= w < ee) <==> #[trigger] through::<C>(w, place::<C>(v, l), idx::<C>(v, l))) by {
+        lemma_step::<C>(g.rng(), w, l);
+        assert(es <= w < ee <==> pre(nr::<C>(), w, (l - 1) as nat) == pre(nr::<C>(), v, (l - 1) as nat));
+    }
+}
+
+/// Below an absent entry nothing is mapped.
+proof fn lemma_absent<C: PageTableConfig>(g: Locks, m: Tree, v: nat, f: Found, es: nat, ee: nat)
+    requires
+        g.ok::<C>(m),
+        g.s <= v < g.e,
+        f.ok::<C>(g, m, v),
+        f.pte is Absent,
+        forall|w: nat|
+            es <= w < ee <==> #[trigger] pre(nr::<C>(), w, (f.l - 1) as nat) == pre(nr::<C>(), v, (f.l - 1) as nat),
+    ensures
+        g.nothing_in::<C>(m, es, ee),
+{
+    lemma_entry_pages::<C>(g, v, f.l as nat, es, ee);
+    assert forall|w: nat| g.s <= w < g.e && es <= w < ee implies #[trigger] g.at::<C>(m, w) is None by {
+        assert(place::<C>(w, f.l as nat) == place::<C>(v, f.l as nat));
+        lemma_via::<C>(m, g.rng(), f.l as nat, g.top as nat, w);
+    }
+}
+
+/// The next page in `[v, end)` at which something is mapped, or `end`.
+pub fn next_mapped<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, v: usize, end: usize) -> (r: (usize, Option<Found>))
+    requires
+        g.ok::<C>(*m),
+        g.s <= v <= end <= g.e,
+    ensures
+        v <= r.0 <= end,
+        g.nothing_in::<C>(*m, v as nat, r.0 as nat),
+        match r.1 {
+            Some(f) => r.0 < end && f.ok::<C>(*g, *m, r.0 as nat) && f.pte is Leaf,
+            None => r.0 == end,
+        },
+    no_unwind
+{
+    let mut p = v;
+    proof {
+        C::Consts::consts_ok();
+        lemma_total::<C>();
+    }
+    while p < end
+        invariant
+            g.ok::<C>(*m),
+            g.s <= v <= p <= end <= g.e,
+            g.e <= 0x2000_0000_0000,
+            1 <= C::Consts::LEVELS <= 5,
+            g.nothing_in::<C>(*m, v as nat, p as nat),
+        decreases end - p,
+    {
+        let f = descend::<C>(g, Tracked(m), p);
+        if let Pte::Leaf(_, _) = f.pte {
+            return (p, Some(f));
+        }
+        let (es, ee) = entry_range::<C::Consts>(p, f.l);
+        proof {
+            lemma_absent::<C>(*g, *m, p as nat, f, es as nat, ee as nat);
+        }
+        p = if ee < end { ee } else { end };
+    }
+    (p, None)
+}
+
+/// The bound of page numbers.
+pub proof fn lemma_total<C: PageTableConfig>()
+    ensures
+        pages(nr::<C>(), C::Consts::LEVELS as nat) <= 0x2000_0000_0000,
+{
+    lemma_total_pages::<C::Consts>();
+}
+
+/// Whether a node below the top maps and links nothing.
+fn is_empty<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, Ghost(k): Ghost<Place>, pa: usize, l: u8) -> (b: bool)
+    requires
+        g.ok::<C>(*m),
+        m.dom().contains(k),
+        k.0 == l,
+        m[k].pa() == pa,
+        1 <= l < g.top,
+    ensures
+        b ==> forall|j: int| 0 <= j < nr::<C>() ==> #[trigger] ent::<C>(*m, k, j) is Absent,
+    no_unwind
+{
+    proof {
+        C::Consts::consts_ok();
+        assert(tok_ok::<C>(m[k], k, *g.w, g.reader@));
+    }
+    let mut j = 0;
+    while j < C::Consts::NR_ENTRIES
+        invariant
+            tok_ok::<C>(m[k], k, *g.w, g.reader@),
+            m.dom().contains(k),
+            k.0 == l,
+            1 <= l,
+            m[k].pa() == pa,
+            j <= C::Consts::NR_ENTRIES == nr::<C>() <= 512,
+            forall|q: int| 0 <= q < j ==> #[trigger] ent::<C>(*m, k, q) is Absent,
+        decreases C::Consts::NR_ENTRIES - j,
+    {
+        let word = load::<C>(g.w, pa, j, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
+        match C::Entry::decode(word, l) {
+            Pte::Absent => {},
+            _ => return false,
+        }
+        j = j + 1;
+    }
+    true
+}
+
+/// What was taken out of a range.
+pub enum Taken {
+    /// A page or huge page: the pages `[start, end)`, its address, level and property, the word that was there.
+    Leaf(TakenLeaf),
+    /// An emptied node that covered the pages `[start, end)`.
+    Node(usize, usize, usize, Tracked<RetiredTok>),
+    /// Nothing: the rest was empty.
+    Nothing,
+}
+
+/// A mapping that was taken out.
+pub struct TakenLeaf {
+    pub start: usize,
+    pub end: usize,
+    pub pa: usize,
+    pub l: u8,
+    pub prop: PageProperty,
+    pub word: u64,
+    pub tok: Tracked<LeafTok>,
+}
+
+impl TakenLeaf {
+    pub open spec fn ok<C: PageTableConfig>(self, g: Locks, m: Tree, m2: Tree) -> bool {
+        &&& g.s <= self.start < self.end <= g.e
+        &&& leaf_fits::<C::Consts>(self.pa, self.l as nat)
+        &&& C::leaf_ok(self.tok@, self.pa, self.l as nat)
+        &&& self.end - self.start == pages(nr::<C>(), (self.l - 1) as nat)
+        &&& g.at::<C>(m, self.start as nat) == Some((self.pa as nat, self.prop))
+        &&& g.cleared::<C>(m, m2, self.start as nat, self.end as nat)
+    }
+}
+
+/// Takes the leaf that was found at page `v`, which is its first.
+fn take_leaf<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, v: usize, f: &Found, ee: usize) -> (r: TakenLeaf)
+    requires
+        g.ok::<C>(*old(m)),
+        g.s <= v < ee <= g.e,
+        f.ok::<C>(*g, *old(m), v as nat),
+        f.pte is Leaf,
+        ee - v == pages(nr::<C>(), (f.l - 1) as nat),
+        forall|w: nat|
+            v <= w < ee <==> #[trigger] pre(nr::<C>(), w, (f.l - 1) as nat) == pre(nr::<C>(), v as nat, (f.l - 1) as nat),
+        v == pre(nr::<C>(), v as nat, (f.l - 1) as nat) * pages(nr::<C>(), (f.l - 1) as nat),
+    ensures
+        g.ok::<C>(*final(m)),
+        r.ok::<C>(*g, *old(m), *final(m)),
+        r.start == v,
+        r.end == ee,
+    no_unwind
+{
+    let ghost k = place::<C>(v as nat, f.l as nat);
+    let ghost m0 = *m;
+    let (pa, prop) = f.pte.as_leaf();
+    proof {
+        C::Consts::consts_ok();
+        lemma_here::<C>(*g, *m, v as nat, f.l as nat);
+        C::Entry::zero_is_absent(f.l as nat);
+    }
+    let i = entry_index::<C::Consts>(v, f.l);
+    let (word, tok) = replace::<C>(g, Tracked(m), Ghost(k), f.pa, i, 0, Tracked(None));
+    proof {
+        lemma_entry_pages::<C>(*g, v as nat, f.l as nat, v as nat, ee as nat);
+        assert forall|w: nat| g.s <= w < g.e implies #[trigger] g.at::<C>(*m, w) == (if v <= w < ee {
+            None
+        } else {
+            g.at::<C>(m0, w)
+        }) by {
+            if through::<C>(w, k, i as int) {
+                assert(place::<C>(w, f.l as nat) == k);
+                assert(ent::<C>(*m, k, i as int) is Absent);
+            }
+        }
+        lemma_digits(nr::<C>(), v as nat, (f.l - 1) as nat);
+        assert(low(nr::<C>(), v as nat, (f.l - 1) as nat) == 0);
+    }
+    TakenLeaf { start: v, end: ee, pa, l: f.l, prop, word, tok: Tracked(tok.get().tracked_unwrap()) }
+}
+
+/// The way is open for taking whole pages: whether the entries of the node end here, for this walk.
+#[inline(always)]
+fn is_last<C: PageTableConfig>(g: &Locks, p: usize, l: u8, ee: usize, end: usize) -> bool
+    requires
+        1 <= l < g.top <= 5,
+        p < 0x2000_0000_0000,
+    no_unwind
+{
+    ee >= end || ee >= entry_range::<C::Consts>(p, l + 1).1
+}
+
+/// Cuts out the node that was found at page `p`, if it is empty and may go.
+fn try_prune<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, p: usize, f: &Found) -> (r: Option<Tracked<RetiredTok>>)
+    requires
+        g.ok::<C>(*old(m)),
+        g.s <= p < g.e,
+        f.ok::<C>(*g, *old(m), p as nat),
+        f.l < g.top,
+    ensures
+        g.ok::<C>(*final(m)),
+        match r {
+            Some(t) => g.same::<C>(*old(m), *final(m)) && t@.ok(*g.w, f.pa),
+            None => *final(m) == *old(m),
+        },
+    no_unwind
+{
+    proof {
+        C::Consts::consts_ok();
+    }
+    if C::TOP_NODES_STAY && f.l + 1 == C::Consts::LEVELS {
+        return None;
+    }
+    let ghost k = place::<C>(p as nat, f.l as nat);
+    let ghost kk = place::<C>(p as nat, (f.l + 1) as nat);
+    if !is_empty::<C>(g, Tracked(m), Ghost(k), f.pa, f.l) {
+        return None;
+    }
+    let i = entry_index::<C::Consts>(p, f.l + 1);
+    proof {
+        lemma_here::<C>(*g, *m, p as nat, (f.l + 1) as nat);
+        lemma_above::<C>(*m, g.rng(), f.l as nat, (f.l + 1) as nat, p as nat);
+    }
+    Some(prune::<C>(g, Tracked(m), Ghost(kk), f.up, i, f.pa))
+}
+
+/// The next mapping or emptied node in `[v, end)`, taken out, and where to go on. `None`: no memory to split a
+/// page at a border, and nothing changed.
+#[verifier::exec_allows_no_decreases_clause]
+pub fn take_next<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, v: usize, end: usize) -> (r: Option<(usize, Taken)>)
+    requires
+        g.ok::<C>(*old(m)),
+        g.s <= v <= end <= g.e,
+    ensures
+        g.ok::<C>(*final(m)),
+        match r {
+            None => g.same::<C>(*old(m), *final(m)),
+            Some((next, t)) => v <= next <= end && match t {
+                Taken::Leaf(t) => t.ok::<C>(*g, *old(m), *final(m)) && v <= t.start && t.end <= end && g.nothing_in::<C>(
+                    *old(m),
+                    v as nat,
+                    t.start as nat,
+                ) && next <= t.end && next >= t.start,
+                Taken::Node(_, _, pa, tok) => g.same::<C>(*old(m), *final(m)) && tok@.ok(*g.w, pa) && g.nothing_in::<C>(
+                    *old(m),
+                    v as nat,
+                    next as nat,
+                ),
+                Taken::Nothing => g.same::<C>(*old(m), *final(m)) && next == end && g.nothing_in::<C>(
+                    *old(m),
+                    v as nat,
+                    end as nat,
+                ),
+            },
+        },
+    no_unwind
+{
+    let mut p = v;
+    let ghost m0 = *m;
+    proof {
+        C::Consts::consts_ok();
+        lemma_total::<C>();
+    }
+    while p < end
+        invariant
+            m0 == *old(m),
+            g.ok::<C>(*m),
+            g.same::<C>(m0, *m),
+            g.s <= v <= p <= end <= g.e,
+            g.e <= 0x2000_0000_0000,
+            1 <= C::Consts::LEVELS <= 5,
+            g.nothing_in::<C>(m0, v as nat, p as nat),
+    {
+        let f = descend::<C>(g, Tracked(m), p);
+        let (es, ee) = entry_range::<C::Consts>(p, f.l);
+        let ghost m1 = *m;
+        if let Pte::Leaf(_, _) = f.pte {
+            if es == p && ee <= end {
+                let t = take_leaf::<C>(g, Tracked(m), p, &f, ee);
+                proof {
+                    assert(g.at::<C>(m0, p as nat) == g.at::<C>(m1, p as nat));
+                    assert(t.ok::<C>(*g, m0, *m)) by {
+                        assert forall|w: nat| g.s <= w < g.e implies #[trigger] g.at::<C>(*m, w) == (if t.start <= w < t.end {
+                            None
+                        } else {
+                            g.at::<C>(m0, w)
+                        }) by {
+                            let _ = g.at::<C>(m1, w);
+                        }
+                    }
+                }
+                // An emptied node is looked for at its last entry.
+                let next = if f.l < g.top && is_last::<C>(g, p, f.l, ee, end) { p } else { ee };
+                return Some((next, Taken::Leaf(t)));
+            }
+            if !split::<C>(g, Tracked(m), p, &f, es, ee, end) {
+                return None;
+            }
+            proof {
+                assert forall|w: nat| g.s <= w < g.e implies #[trigger] g.at::<C>(*m, w) == g.at::<C>(m0, w) by {
+                    let _ = g.at::<C>(m1, w);
+                }
+            }
+        } else {
+            proof {
+                lemma_absent::<C>(*g, *m, p as nat, f, es as nat, ee as nat);
+                assert forall|w: nat| g.s <= w < g.e && v <= w < ee implies #[trigger] g.at::<C>(m0, w) is None by {
+                    let _ = g.at::<C>(m1, w);
+                }
+            }
+            if f.l < g.top && is_last::<C>(g, p, f.l, ee, end) {
+                if let Some(tok) = try_prune::<C>(g, Tracked(m), p, &f) {
+                    let (ns, ne) = entry_range::<C::Consts>(p, f.l + 1);
+                    proof {
+                        assert forall|w: nat| g.s <= w < g.e implies #[trigger] g.at::<C>(*m, w) == g.at::<C>(m0, w) by {
+                            let _ = g.at::<C>(m1, w);
+                        }
+                    }
+                    return Some((p, Taken::Node(ns, ne, f.pa, tok)));
+                }
+            }
+            p = if ee < end { ee } else { end };
+        }
+    }
+    Some((p, Taken::Nothing))
+}
+
+/// Splits the huge page that was found at page `p` and reaches past `[p, end)`. False: no memory, and nothing
+/// changed.
+fn split<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, p: usize, f: &Found, es: usize, ee: usize, end: usize) -> (r: bool)
+    requires
+        g.ok::<C>(*old(m)),
+        g.s <= p < end <= g.e,
+        f.ok::<C>(*g, *old(m), p as nat),
+        f.pte is Leaf,
+        es <= p < ee,
+        ee - es == pages(nr::<C>(), (f.l - 1) as nat),
+        es < p || ee > end,
+    ensures
+        g.ok::<C>(*final(m)),
+        g.same::<C>(*old(m), *final(m)),
+    no_unwind
+{
+    let ghost k = place::<C>(p as nat, f.l as nat);
+    proof {
+        C::Consts::consts_ok();
+        lemma_here::<C>(*g, *m, p as nat, f.l as nat);
+        lemma_pre_zero(nr::<C>(), 0);
+    }
+    let i = entry_index::<C::Consts>(p, f.l);
+    expand::<C>(g, Tracked(m), Ghost(k), f.pa, i, f.l, f.word).is_some()
+}
+
+/// The next mapping in `[v, end)`, split at the borders: its pages `[start, end)` and where it is.
+#[verifier::exec_allows_no_decreases_clause]
+pub fn isolate<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, v: usize, end: usize) -> (r: Option<
+    Option<(usize, usize, Found)>,
+>)
+    requires
+        g.ok::<C>(*old(m)),
+        g.s <= v <= end <= g.e,
+    ensures
+        g.ok::<C>(*final(m)),
+        g.same::<C>(*old(m), *final(m)),
+        match r {
+            None => true,
+            Some(None) => g.nothing_in::<C>(*final(m), v as nat, end as nat),
+            Some(Some((p, ee, f))) => whole::<C>(*g, *final(m), p, ee, f) && v <= p && ee <= end && g.nothing_in::<C>(
+                *final(m),
+                v as nat,
+                p as nat,
+            ),
+        },
+    no_unwind
+{
+    let ghost m0 = *m;
+    proof {
+        C::Consts::consts_ok();
+        lemma_total::<C>();
+    }
+    loop
+        invariant
+            m0 == *old(m),
+            g.ok::<C>(*m),
+            g.same::<C>(m0, *m),
+            g.s <= v <= end <= g.e,
+            g.e <= 0x2000_0000_0000,
+            1 <= C::Consts::LEVELS <= 5,
+    {
+        let (p, found) = next_mapped::<C>(g, Tracked(m), v, end);
+        let Some(f) = found else {
+            return Some(None);
+        };
+        let (es, ee) = entry_range::<C::Consts>(p, f.l);
+        if es == p && ee <= end {
+            return Some(Some((p, ee, f)));
+        }
+        let ghost m1 = *m;
+        if !split::<C>(g, Tracked(m), p, &f, es, ee, end) {
+            return None;
+        }
+        proof {
+            assert forall|w: nat| g.s <= w < g.e implies #[trigger] g.at::<C>(*m, w) == g.at::<C>(m0, w) by {
+                let _ = g.at::<C>(m1, w);
+            }
+        }
+    }
+}
+
+/// A leaf that was found at its first page `p` and ends at `ee`.
+pub open spec fn whole<C: PageTableConfig>(g: Locks, m: Tree, p: usize, ee: usize, f: Found) -> bool {
+    &&& g.s <= p < ee <= g.e
+    &&& f.ok::<C>(g, m, p as nat)
+    &&& f.pte is Leaf
+    &&& ee - p == pages(nr::<C>(), (f.l - 1) as nat)
+    &&& p == pre(nr::<C>(), p as nat, (f.l - 1) as nat) * pages(nr::<C>(), (f.l - 1) as nat)
+    &&& forall|w: nat|
+        p <= w < ee <==> #[trigger] pre(nr::<C>(), w, (f.l - 1) as nat) == pre(nr::<C>(), p as nat, (f.l - 1) as nat)
+}
+
+/// Gives the leaf that was found another property. What the walker notes meanwhile stays noted.
+#[verifier::exec_allows_no_decreases_clause]
+pub fn set_property<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, p: usize, ee: usize, f: &Found, prop: PageProperty)
+    requires
+        g.ok::<C>(*old(m)),
+        whole::<C>(*g, *old(m), p, ee, *f),
+    ensures
+        g.ok::<C>(*final(m)),
+        forall|w: nat|
+            g.s <= w < g.e ==> #[trigger] g.at::<C>(*final(m), w) == (if p <= w < ee {
+                Some(((g.at::<C>(*old(m), w)->0).0, prop))
+            } else {
+                g.at::<C>(*old(m), w)
+            }),
+    no_unwind
+{
+    let ghost k = place::<C>(p as nat, f.l as nat);
+    let ghost m0 = *m;
+    let (pa, _) = f.pte.as_leaf();
+    proof {
+        C::Consts::consts_ok();
+        lemma_here::<C>(*g, *m, p as nat, f.l as nat);
+    }
+    let i = entry_index::<C::Consts>(p, f.l);
+    let leaf = C::Entry::leaf(pa, f.l, prop);
+    let mut word = f.word;
+    loop
+        invariant
+            m0 == *old(m),
+            *m == m0,
+            g.ok::<C>(m0),
+            k == place::<C>(p as nat, f.l as nat),
+            m0.dom().contains(k),
+            m0[k].pa() == f.pa,
+            own_entry(m0, k, i as int),
+            entry_ok::<C>(m0, g.rng(), k, i as int),
+            tok_ok::<C>(m0[k], k, *g.w, g.reader@),
+            1 <= f.l <= g.top <= 5,
+            i < nr::<C>() <= 512,
+            i == idx::<C>(p as nat, f.l as nat),
+            ent::<C>(m0, k, i as int) matches Pte::Leaf(a, _) && a == pa,
+            meaning::<C>(leaf, f.l as nat) == Pte::Leaf(pa, prop),
+            leaf_fits::<C::Consts>(pa, f.l as nat),
+            whole::<C>(*g, m0, p, ee, *f),
+    {
+        let new = C::Entry::with_noted(leaf, word);
+        proof {
+            C::Entry::noted_is_no_meaning(new, leaf, f.l as nat);
+        }
+        match compare_exchange::<C>(g.w, f.pa, i, word, new, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow_mut(k))) {
+            Ok(_) => {
+                proof {
+                    assert(m.dom() =~= m0.dom());
+                    lemma_replaced::<C>(*g, m0, *m, k, i as int, new);
+                    lemma_entry_pages::<C>(*g, p as nat, f.l as nat, p as nat, ee as nat);
+                    assert forall|w: nat| g.s <= w < g.e implies #[trigger] g.at::<C>(*m, w) == (if p <= w < ee {
+                        Some(((g.at::<C>(m0, w)->0).0, prop))
+                    } else {
+                        g.at::<C>(m0, w)
+                    }) by {
+                        if through::<C>(w, k, i as int) {
+                            assert(place::<C>(w, f.l as nat) == k);
+                            lemma_via::<C>(m0, g.rng(), f.l as nat, g.top as nat, w);
+                        }
+                    }
+                }
+                return ;
+            },
+            Err(w) => {
+                proof {
+                    assert(*m =~= m0);
+                }
+                word = w;
+            },
+        }
+    }
+}
+
+/// What putting a page into a range came to.
+pub enum Put {
+    /// It is there; this was there before.
+    Done(Option<TakenLeaf>),
+    /// There is a node where the page would go.
+    Occupied(Tracked<LeafTok>),
+    /// No memory for a node on the way.
+    NoMemory(Tracked<LeafTok>),
+}
+
+/// Maps `n` pages from page `v` on, where one entry of level `l` covers exactly them.
+#[verifier::exec_allows_no_decreases_clause]
+pub fn put<C: PageTableConfig>(
+    g: &Locks,
+    Tracked(m): Tracked<&mut Tree>,
+    v: usize,
+    n: usize,
+    pa: usize,
+    l: u8,
+    prop: PageProperty,
+    tok: Tracked<LeafTok>,
+) -> (r: Put)
+    requires
+        g.ok::<C>(*old(m)),
+        1 <= l <= C::Consts::LEVELS,
+        n == pages(nr::<C>(), (l - 1) as nat),
+        g.s <= v,
+        v + n <= g.e,
+        v as nat % n as nat == 0,
+        leaf_fits::<C::Consts>(pa, l as nat),
+        C::leaf_ok(tok@, pa, l as nat),
+    ensures
+        g.ok::<C>(*final(m)),
+        match r {
+            Put::Done(o) => {
+                &&& forall|w: nat|
+                    g.s <= w < g.e ==> #[trigger] g.at::<C>(*final(m), w) == (if v <= w < v + n {
+                        Some(((pa + PAGE_SIZE * (w - v)) as nat, prop))
+                    } else {
+                        g.at::<C>(*old(m), w)
+                    })
+                &&& o matches Some(t) ==> {
+                    &&& t.start == v && t.end == v + n && t.l == l
+                    &&& leaf_fits::<C::Consts>(t.pa, l as nat)
+                    &&& C::leaf_ok(t.tok@, t.pa, l as nat)
+                    &&& g.at::<C>(*old(m), v as nat) == Some((t.pa as nat, t.prop))
+                }
+                &&& o is None ==> g.nothing_in::<C>(*old(m), v as nat, (v + n) as nat)
+            },
+            Put::Occupied(t) => t == tok && g.same::<C>(*old(m), *final(m)),
+            Put::NoMemory(t) => t == tok && g.same::<C>(*old(m), *final(m)),
+        },
+    no_unwind
+{
+    let ghost m0 = *m;
+    proof {
+        C::Consts::consts_ok();
+        lemma_total::<C>();
+        lemma_pages_pos(nr::<C>(), (l - 1) as nat);
+    }
+    loop
+        invariant
+            m0 == *old(m),
+            g.ok::<C>(*m),
+            g.same::<C>(m0, *m),
+            1 <= l <= C::Consts::LEVELS <= 5,
+            n == pages(nr::<C>(), (l - 1) as nat),
+            g.s <= v,
+            n >= 1,
+            v + n <= g.e <= 0x2000_0000_0000,
+            v as nat % n as nat == 0,
+            leaf_fits::<C::Consts>(pa, l as nat),
+            C::leaf_ok(tok@, pa, l as nat),
+    {
+        let f = descend::<C>(g, Tracked(m), v);
+        let ghost m1 = *m;
+        let ghost k = place::<C>(v as nat, f.l as nat);
+        proof {
+            lemma_here::<C>(*g, *m, v as nat, f.l as nat);
+        }
+        let i = entry_index::<C::Consts>(v, f.l);
+        if f.l < l {
+            return Put::Occupied(tok);
+        }
+        if f.l == l {
+            let (es, ee) = entry_range::<C::Consts>(v, l);
+            let e = C::Entry::leaf(pa, l, prop);
+            let (word, old_tok) = replace::<C>(g, Tracked(m), Ghost(k), f.pa, i, e, Tracked(Some(tok.get())));
+            proof {
+                lemma_put::<C>(*g, m0, m1, *m, v, n, pa, l, prop, f, es, ee, i as int, e);
+            }
+            return match f.pte {
+                Pte::Leaf(old_pa, old_prop) => Put::Done(
+                    Some(
+                        TakenLeaf {
+                            start: v,
+                            end: v + n,
+                            pa: old_pa,
+                            l,
+                            prop: old_prop,
+                            word,
+                            tok: Tracked(old_tok.get().tracked_unwrap()),
+                        },
+                    ),
+                ),
+                _ => Put::Done(None),
+            };
+        }
+        if expand::<C>(g, Tracked(m), Ghost(k), f.pa, i, f.l, f.word).is_none() {
+            return Put::NoMemory(tok);
+        }
+        proof {
+            assert forall|w: nat| g.s <= w < g.e implies #[trigger] g.at::<C>(*m, w) == g.at::<C>(m0, w) by {
+                let _ = g.at::<C>(m1, w);
+            }
+        }
+    }
+}
+
+proof fn lemma_put<C: PageTableConfig>(
+    g: Locks,
+    m0: Tree,
+    m1: Tree,
+    m: Tree,
+    v: usize,
+    n: usize,
+    pa: usize,
+    l: u8,
+    prop: PageProperty,
+    f: Found,
+    es: usize,
+    ee: usize,
+    i: int,
+    e: u64,
+)
+    requires
+        g.ok::<C>(m1),
+        g.same::<C>(m0, m1),
+        f.ok::<C>(g, m1, v as nat),
+        !(f.pte is Table),
+        f.l == l,
+        1 <= l,
+        n == pages(nr::<C>(), (l - 1) as nat),
+        n >= 1,
+        g.s <= v,
+        v + n <= g.e,
+        v as nat % n as nat == 0,
+        i == idx::<C>(v as nat, l as nat),
+        meaning::<C>(e, l as nat) == Pte::Leaf(pa, prop),
+        is_replaced::<C>(g, m1, m, place::<C>(v as nat, l as nat), i, e),
+        es == pre(nr::<C>(), v as nat, (l - 1) as nat) * n,
+        ee - es == n,
+        forall|w: nat|
+            es <= w < ee <==> #[trigger] pre(nr::<C>(), w, (l - 1) as nat) == pre(nr::<C>(), v as nat, (l - 1) as nat),
+    ensures
+        es == v,
+        forall|w: nat|
+            g.s <= w < g.e ==> #[trigger] g.at::<C>(m, w) == (if v <= w < v + n {
+                Some(((pa + PAGE_SIZE * (w - v)) as nat, prop))
+            } else {
+                g.at::<C>(m0, w)
+            }),
+        f.pte matches Pte::Leaf(a, q) ==> g.at::<C>(m0, v as nat) == Some((a as nat, q)),
+        f.pte is Absent ==> g.nothing_in::<C>(m0, v as nat, (v + n) as nat),
+{
+    C::Consts::consts_ok();
+    let k = place::<C>(v as nat, l as nat);
+    let nn = nr::<C>();
+    let j = (l - 1) as nat;
+    lemma_pre_div(nn, v as nat, j);
+    vstd::arithmetic::div_mod::lemma_fundamental_div_mod(v as int, n as int);
+    assert(es == v) by (nonlinear_arith)
+        requires
+            es == (v as int / n as int) * n,
+            v as int == n * (v as int / n as int) + v as int % (n as int),
+            v as int % (n as int) == 0,
+    ;
+    lemma_entry_pages::<C>(g, v as nat, l as nat, es as nat, ee as nat);
+    assert forall|w: nat| g.s <= w < g.e implies #[trigger] g.at::<C>(m, w) == (if v <= w < v + n {
+        Some(((pa + PAGE_SIZE * (w - v)) as nat, prop))
+    } else {
+        g.at::<C>(m0, w)
+    }) by {
+        let _ = g.at::<C>(m1, w);
+        if through::<C>(w, k, i) {
+            assert(place::<C>(w, l as nat) == k);
+            lemma_digits(nn, w, j);
+            assert(pre(nn, w, j) == pre(nn, v as nat, j));
+            assert(low(nn, w, j) == w - v);
+            assert(ent::<C>(m, k, i) == Pte::Leaf(pa, prop));
+        }
+    }
+    lemma_digits(nn, v as nat, j);
+    assert(low(nn, v as nat, j) == 0);
+    let _ = g.at::<C>(m1, v as nat);
+    if f.pte is Absent {
+        lemma_absent::<C>(g, m1, v as nat, f, es as nat, ee as nat);
+        assert forall|w: nat| g.s <= w < g.e && v <= w < v + n implies #[trigger] g.at::<C>(m0, w) is None by {
+            let _ = g.at::<C>(m1, w);
+        }
+    }
+}
+
+/// All pages of a leaf are mapped.
+pub proof fn lemma_whole_leaf_mapped<C: PageTableConfig>(g: Locks, m: Tree, p: usize, ee: usize, f: Found)
+    requires
+        g.ok::<C>(m),
+        whole::<C>(g, m, p, ee, f),
+    ensures
+        forall|w: nat| p <= w < ee ==> #[trigger] g.at::<C>(m, w) is Some,
+{
+    lemma_entry_pages::<C>(g, p as nat, f.l as nat, p as nat, ee as nat);
+    assert forall|w: nat| p <= w < ee implies #[trigger] g.at::<C>(m, w) is Some by {
+        assert(place::<C>(w, f.l as nat) == place::<C>(p as nat, f.l as nat));
+        lemma_via::<C>(m, g.rng(), f.l as nat, g.top as nat, w);
+    }
+}
+
+} // verus!

@@ -1,0 +1,283 @@
+//! The one place where nodes of all page tables and readers of all processors meet in the proof: an invariant
+//! without a byte of its own, beside the counts of readers.
+use super::life::RetiredTok;
+#[cfg(verus_keep_ghost)]
+use super::life::free_node;
+use super::protocol::*;
+use super::spec::*;
+use vellum_machine::addr::Paddr;
+use vellum_machine::page::PagePerm;
+use vellum_machine::readers::{NR_COUNTS, ReaderCounts};
+use vstd::invariant::*;
+use vstd::prelude::*;
+
+verus! {
+
+/// The counts of readers, and the invariant.
+pub struct World {
+    counts: ReaderCounts,
+    inst: Tracked<Nodes::Instance>,
+    inv: Tracked<AtomicInvariant<WorldKey, WorldRes, WorldInv>>,
+}
+
+/// The world of this machine.
+pub exec static WORLD: World = World::new();
+
+impl World {
+    #[verifier::type_invariant]
+    pub closed spec fn wf(self) -> bool {
+        &&& self.inv@.constant() == (WorldKey { inst: self.inst@, counts: |c: int| self.counts.id(c) })
+        &&& self.inst@.ncpu() == NR_COUNTS
+    }
+
+    pub closed spec fn instance(self) -> Nodes::Instance {
+        self.inst@
+    }
+
+    pub closed spec fn key(self) -> WorldKey {
+        self.inv@.constant()
+    }
+
+    pub closed spec fn invariant(self) -> AtomicInvariant<WorldKey, WorldRes, WorldInv> {
+        self.inv@
+    }
+
+    pub proof fn lemma_key(tracked &self)
+        ensures
+            self.key().inst == self.instance(),
+            self.invariant().constant() == self.key(),
+    {
+        use_type_invariant(self);
+    }
+
+    /// The invariant, to open.
+    pub(super) proof fn invariant_ref(tracked &self) -> (tracked r: &AtomicInvariant<WorldKey, WorldRes, WorldInv>)
+        ensures
+            *r == self.invariant(),
+            r.constant().inst == self.instance(),
+    {
+        use_type_invariant(self);
+        self.inv.borrow()
+    }
+
+    pub(super) proof fn instance_ref(tracked &self) -> (tracked r: &Nodes::Instance)
+        ensures
+            *r == self.instance(),
+    {
+        self.inst.borrow()
+    }
+
+    const fn new() -> World {
+        let (counts, Tracked(perms)) = ReaderCounts::new();
+        let tracked (Tracked(inst), Tracked(next), Tracked(alloc), _, _, _, _, _, _, Tracked(cpu), _, _, _) = Nodes::Instance::boot(
+            NR_COUNTS as nat,
+            Map::tracked_empty(),
+        );
+        let tracked mut cpus = Map::<Cpu, CpuRes>::tracked_empty();
+        let ghost k = WorldKey { inst, counts: |c: int| counts.id(c) };
+        proof {
+            let tracked mut cpu = cpu.into_map();
+            cpus = pair_up(k, perms, cpu, NR_COUNTS as nat);
+        }
+        let tracked inv = AtomicInvariant::new(k, WorldRes { next, alloc, nodes: Map::tracked_empty(), cpus }, 1);
+        World { counts, inst: Tracked(inst), inv: Tracked(inv) }
+    }
+
+    /// Enters a reader on the processor whose count is `c`.
+    #[verifier::exec_allows_no_decreases_clause]
+    pub(super) fn enter(&self, c: usize) -> (r: Tracked<Nodes::reader>)
+        requires
+            c < NR_COUNTS,
+        ensures
+            r@.instance_id() == self.instance().id(),
+            r@.value().0 == c,
+        no_unwind
+    {
+        proof {
+            use_type_invariant(self);
+        }
+        let mut current: u64 = 0;
+        loop
+            invariant
+                self.wf(),
+                c < NR_COUNTS,
+        {
+            let r;
+            let tracked mut out: Option<Nodes::reader> = None;
+            if current == u64::MAX {
+                current = 0;
+            }
+            open_atomic_invariant!(self.inv.borrow() => g => {
+                let ghost g0 = g;
+                proof { assert(self.inv@.inv(g)); assert(g.cpus[c as nat].ok(self.key(), c as nat)); }
+                let tracked mut x = g.cpus.tracked_remove(c as nat);
+                r = self.counts.try_enter(c, Tracked(&mut x.count), current);
+                proof {
+                    if r is Ok {
+                        let tracked CpuRes { count, cpu } = x;
+                        let tracked (_, _, Tracked(cpu), Tracked(reader)) = self.inst.borrow().enter(c as nat, cpu);
+                        out = Some(reader);
+                        x = CpuRes { count, cpu };
+                    }
+                    g.cpus.tracked_insert(c as nat, x);
+                    assert(g.cpus.dom() =~= Set::<nat>::range(0, NR_COUNTS as nat));
+                    assert forall|d: Cpu| g.cpus.dom().contains(d) implies #[trigger] g.cpus[d].ok(self.key(), d) by {
+                        assert(g0.cpus[d].ok(self.key(), d));
+                    }
+                }
+            });
+            match r {
+                Ok(_) => return Tracked(out.tracked_unwrap()),
+                Err(v) => current = v,
+            }
+        }
+    }
+
+    /// Ends a reader.
+    pub(super) fn leave(&self, c: usize, Tracked(reader): Tracked<Nodes::reader>)
+        requires
+            reader.instance_id() == self.instance().id(),
+            reader.value().0 == c,
+            c < NR_COUNTS,
+        no_unwind
+    {
+        proof {
+            use_type_invariant(self);
+        }
+        open_atomic_invariant!(self.inv.borrow() => g => {
+            let ghost g0 = g;
+                proof { assert(self.inv@.inv(g)); assert(g.cpus[c as nat].ok(self.key(), c as nat)); }
+            let tracked mut x = g.cpus.tracked_remove(c as nat);
+            proof {
+                let tracked CpuRes { count, cpu } = x;
+                let ghost readers = cpu.value();
+                let tracked cpu = self.inst.borrow().leave(c as nat, reader.key(), cpu, reader);
+                x = CpuRes { count, cpu };
+                assert(readers.contains(reader.key()));
+                lemma_one_less(readers, reader.key());
+            }
+            self.counts.leave(c, Tracked(&mut x.count));
+            proof {
+                g.cpus.tracked_insert(c as nat, x);
+                assert(g.cpus.dom() =~= Set::<nat>::range(0, NR_COUNTS as nat));
+                    assert forall|d: Cpu| g.cpus.dom().contains(d) implies #[trigger] g.cpus[d].ok(self.key(), d) by {
+                        assert(g0.cpus[d].ok(self.key(), d));
+                    }
+            }
+        });
+    }
+
+    /// Whether the processor whose count is `c` has no readers now, after `n` was retired.
+    pub(super) fn is_resting(&self, c: usize, Tracked(retired): Tracked<&Nodes::retired>) -> (r: (
+        bool,
+        Tracked<Option<Nodes::quiet>>,
+    ))
+        requires
+            c < NR_COUNTS,
+            retired.instance_id() == self.instance().id(),
+        ensures
+            r.0 ==> (r.1@ matches Some(q) && q.instance_id() == self.instance().id() && q.element().0 == c
+                && q.element().1 > retired.value()),
+        no_unwind
+    {
+        proof {
+            use_type_invariant(self);
+        }
+        let n;
+        let tracked mut out: Option<Nodes::quiet> = None;
+        open_atomic_invariant!(self.inv.borrow() => g => {
+            let ghost g0 = g;
+                proof { assert(self.inv@.inv(g)); assert(g.cpus[c as nat].ok(self.key(), c as nat)); }
+            let tracked x = g.cpus.tracked_borrow(c as nat);
+            n = self.counts.observe(c, Tracked(&x.count));
+            proof {
+                if n == 0 {
+                    assert(x.cpu.value() =~= Set::empty());
+                    let tracked (_, Tracked(q)) = self.inst.borrow().rest(c as nat, retired.key(), retired, &x.cpu);
+                    out = Some(q);
+                }
+            }
+        });
+        (n == 0, Tracked(out))
+    }
+
+    /// Orders what is read of the counts from here on after what was unlinked before.
+    #[inline(always)]
+    pub(super) fn synchronize(&self)
+        no_unwind
+    {
+        self.counts.synchronize();
+    }
+
+    /// Takes what an unlinked node owned, once all processors were without readers.
+    pub(super) fn take_back(&self, pa: usize, Tracked(rt): Tracked<RetiredTok>) -> (r: (Tracked<NodeOwn>, Tracked<PagePerm>))
+        requires
+            rt.ok(*self, pa),
+            rt.quiet_below(*self, NR_COUNTS as int),
+        ensures
+            r.0@.of(pa),
+            r.1@.pa() == Paddr(pa),
+            r.1@.exclusive(),
+        no_unwind
+    {
+        proof {
+            use_type_invariant(self);
+        }
+        let tracked out;
+        open_atomic_invariant!(self.inv.borrow() => g => {
+            proof {
+                out = free_node(self, &mut g, pa, rt);
+            }
+        });
+        let tracked (own, page) = out;
+        (Tracked(own), Tracked(page))
+    }
+}
+
+proof fn lemma_one_less(s: Set<Rid>, r: Rid)
+    requires
+        s.contains(r),
+    ensures
+        s.remove(r).len() + 1 == s.len(),
+        s.len() > 0,
+{
+}
+
+proof fn pair_up(
+    k: WorldKey,
+    tracked perms: Map<nat, vstd::atomic::PermissionU64>,
+    tracked cpus: Map<nat, Nodes::cpu>,
+    n: nat,
+) -> (tracked r: Map<Cpu, CpuRes>)
+    requires
+        perms.dom() == Set::<nat>::range(0, n),
+        cpus.dom() == Set::<nat>::range(0, n),
+        forall|c: nat| c < n ==> #[trigger] perms[c]@.patomic == (k.counts)(c as int) && perms[c]@.value == 0,
+        forall|c: nat| c < n ==> #[trigger] cpus[c].instance_id() == k.inst.id() && cpus[c].key() == c && cpus[c].value()
+            == Set::<Rid>::empty(),
+    ensures
+        r.dom() == Set::<nat>::range(0, n),
+        forall|c: Cpu| r.dom().contains(c) ==> #[trigger] r[c].ok(k, c),
+    decreases n,
+{
+    let tracked mut perms = perms;
+    let tracked mut cpus = cpus;
+    if n == 0 {
+        assert(perms.dom() =~= Set::<nat>::empty());
+        let tracked r = Map::tracked_empty();
+        assert(r.dom() =~= Set::<nat>::range(0, n));
+        r
+    } else {
+        let m = (n - 1) as nat;
+        let tracked count = perms.tracked_remove(m);
+        let tracked cpu = cpus.tracked_remove(m);
+        assert(perms.dom() =~= Set::<nat>::range(0, m));
+        assert(cpus.dom() =~= Set::<nat>::range(0, m));
+        let tracked mut r = pair_up(k, perms, cpus, m);
+        r.tracked_insert(m, CpuRes { count, cpu });
+        assert(r.dom() =~= Set::<nat>::range(0, n));
+        r
+    }
+}
+
+} // verus!

@@ -1,0 +1,309 @@
+//! Locked ranges of a space.
+use super::error::VmSpaceError;
+use super::vm_space::VmSpace;
+use crate::page_table::{self, Fragment, MappedItem, PageProperty, UserPtConfig};
+use crate::tlb::{FlushOwed, Shootdown, TlbFlushOp, TlbFlusher};
+use core::fmt;
+use core::ops::Range;
+use vellum_machine::addr::{PAGE_SIZE, Vaddr};
+use vellum_machine::cpu::{PreemptGuard, disable_preempt};
+
+/// The addresses that one entry covers, what is mapped there, and what hardware noted of its use.
+pub type Slot = page_table::Slot<UserPtConfig>;
+
+/// A locked range of a space, and a position in it.
+///
+/// While it lives, nobody else changes what is mapped in the range, and the code that holds it stays on its
+/// processor and must not touch user memory that could fault.
+#[must_use = "the range is unlocked when the cursor is dropped"]
+pub struct Cursor<'a> {
+    inner: page_table::Cursor<'a, UserPtConfig>,
+    _preempt: PreemptGuard,
+}
+
+/// A locked range of a space to be changed, and a position in it.
+///
+/// As [`Cursor`]. Dropping it unlocks the range, then flushes what was issued to its [flusher](Self::flusher)
+/// or is owed, waits until every processor on which the space is active has flushed, and releases what was
+/// unmapped.
+///
+/// So between the unlocking and the flush others can lock the range while some processor still goes by an old
+/// translation. Who must not let them, say because the next to come copies a page that nobody may write any
+/// more, calls [`TlbFlusher::sync`] before dropping the cursor.
+///
+/// # Guarantees
+/// A frame that was unmapped or replaced is released after every processor that could have its translation
+/// has flushed.
+#[must_use = "the range is unlocked when the cursor is dropped"]
+pub struct CursorMut<'a> {
+    // In this order: what comes first is dropped first, so that nobody waits for other processors with the
+    // range locked.
+    inner: page_table::CursorMut<'a, UserPtConfig>,
+    _preempt: PreemptGuard,
+    shootdown: Shootdown<'a>,
+}
+
+/// A mapping that was not made; the item comes back.
+pub struct MapError {
+    /// Why.
+    pub error: VmSpaceError,
+    /// What was to be mapped.
+    pub item: MappedItem,
+}
+
+impl fmt::Debug for MapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MapError")
+            .field("error", &self.error)
+            .field("frame", &self.item.frame.start_paddr())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for MapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl core::error::Error for MapError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+/// A mapping whose property was changed.
+#[must_use = "other processors may go on with the old property until what is owed is paid"]
+#[derive(PartialEq, Eq, Debug)]
+pub struct Protected {
+    /// The addresses of the mapping.
+    pub range: Range<Vaddr>,
+    /// The flush that the change needs: [pay](TlbFlusher::pay) it, or [waive](TlbFlusher::waive) it.
+    pub owed: FlushOwed,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(space: &'a VmSpace, range: Range<Vaddr>) -> Result<Self, VmSpaceError> {
+        let preempt = disable_preempt();
+        Ok(Cursor { inner: space.table.cursor(range)?, _preempt: preempt })
+    }
+}
+
+impl<'a> CursorMut<'a> {
+    pub(super) fn new(space: &'a VmSpace, range: Range<Vaddr>) -> Result<Self, VmSpaceError> {
+        let preempt = disable_preempt();
+        let inner = space.table.cursor_mut(range)?;
+        Ok(CursorMut { inner, _preempt: preempt, shootdown: Shootdown::new(&space.active) })
+    }
+}
+
+macro_rules! looking {
+    ($cursor:ident) => {
+        impl $cursor<'_> {
+            /// Returns the position: a page-aligned address in the range, or its end.
+            pub fn virt_addr(&self) -> Vaddr {
+                self.inner.virt_addr()
+            }
+
+            /// Returns the locked range.
+            pub fn range(&self) -> Range<Vaddr> {
+                self.inner.range()
+            }
+
+            /// Moves to an address in the range.
+            ///
+            /// # Errors
+            /// - [`VmSpaceError::NotAligned`]: it is not aligned to the page size.
+            /// - [`VmSpaceError::OutOfRange`]: it is not in the range.
+            pub fn jump(&mut self, va: Vaddr) -> Result<(), VmSpaceError> {
+                Ok(self.inner.jump(va)?)
+            }
+
+            /// Returns what is mapped at the position, and where; the item is counted. Does not move.
+            ///
+            /// # Errors
+            /// - [`VmSpaceError::OutOfRange`]: the position is the end of the range.
+            pub fn query(&mut self) -> Result<Slot, VmSpaceError> {
+                Ok(self.inner.query()?)
+            }
+
+            /// Moves to the next address within `len` bytes at which something is mapped, and returns it; or
+            /// to the end of the `len` bytes, if nothing is.
+            ///
+            /// # Errors
+            /// The position stays the same:
+            /// - [`VmSpaceError::Empty`]: `len` is zero.
+            /// - [`VmSpaceError::NotAligned`]: `len` is not a multiple of the page size.
+            /// - [`VmSpaceError::Overflow`], [`VmSpaceError::OutOfRange`]: `len` goes beyond the range.
+            pub fn find_next(&mut self, len: usize) -> Result<Option<Vaddr>, VmSpaceError> {
+                check_len(&self.range(), self.virt_addr(), len)?;
+                Ok(self.inner.find_next(len)?)
+            }
+        }
+
+        impl fmt::Debug for $cursor<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($cursor))
+                    .field("range", &self.range())
+                    .field("at", &self.virt_addr())
+                    .finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+looking!(Cursor);
+looking!(CursorMut);
+
+/// Checks a length from a position on, and returns where it ends.
+fn check_len(range: &Range<Vaddr>, va: Vaddr, len: usize) -> Result<Vaddr, VmSpaceError> {
+    if len == 0 {
+        return Err(VmSpaceError::Empty { va });
+    }
+    let end = Vaddr(va.0.checked_add(len).ok_or(VmSpaceError::Overflow { va, len })?);
+    if !len.is_multiple_of(PAGE_SIZE) {
+        return Err(VmSpaceError::NotAligned { va: end });
+    }
+    if end > range.end {
+        return Err(VmSpaceError::OutOfRange { va: range.end });
+    }
+    Ok(end)
+}
+
+impl<'a> CursorMut<'a> {
+    /// Maps an item at the position, and moves past it.
+    ///
+    /// What was mapped there before is kept by the flusher until every processor has flushed.
+    ///
+    /// # Errors
+    /// The item comes back, and nothing is changed:
+    /// - [`VmSpaceError::OutOfRange`]: the position is the end of the range, or the item is too large for it.
+    /// - [`VmSpaceError::NotAligned`]: the position is not aligned to the size of the item.
+    /// - [`VmSpaceError::Global`]: the item is to be translated the same way in every space.
+    /// - [`VmSpaceError::NoMemory`]: a frame for a node could not be had.
+    pub fn map(&mut self, item: MappedItem) -> Result<(), MapError> {
+        let start = self.virt_addr();
+        if item.prop.global {
+            return Err(MapError { error: VmSpaceError::Global { va: start }, item });
+        }
+        match self.inner.map(item) {
+            Ok(None) => Ok(()),
+            Ok(Some(replaced)) => {
+                let op = covering(start..self.virt_addr());
+                self.shootdown.issue_with(op, replaced.frame.into());
+                Ok(())
+            }
+            Err(refused) => Err(MapError { error: refused.error.into(), item: refused.item }),
+        }
+    }
+
+    /// Unmaps everything in the next `len` bytes, moves past them, and returns how many base pages were
+    /// mapped there.
+    ///
+    /// The flush is issued, and dispatched unless that would wait; the frames are kept until every processor
+    /// has flushed.
+    ///
+    /// # Errors
+    /// - [`VmSpaceError::Empty`], [`VmSpaceError::NotAligned`], [`VmSpaceError::Overflow`],
+    ///   [`VmSpaceError::OutOfRange`]: `len` is not one of [`find_next`](Self::find_next); nothing was
+    ///   changed.
+    /// - [`VmSpaceError::NoMemory`]: a large page could not be split at a border of the range; what was
+    ///   unmapped before it stays unmapped, and the position is that of the large page.
+    pub fn unmap(&mut self, len: usize) -> Result<usize, VmSpaceError> {
+        let end = check_len(&self.range(), self.virt_addr(), len)?;
+        let mut bytes = 0;
+        let outcome = loop {
+            let at = self.virt_addr();
+            match self.inner.take_next(end.0 - at.0) {
+                Ok(Some(Fragment::Leaf { va, item, .. })) => {
+                    let size = item.frame.size();
+                    bytes += size;
+                    self.shootdown.issue_with(covering(va..Vaddr(va.0 + size)), item.frame.into());
+                }
+                Ok(Some(Fragment::Node(node))) => {
+                    // Every page in it was issued before, and flushing one forgets every node address; but
+                    // what a processor keeps of the node itself is forgotten even if nothing was mapped in
+                    // it.
+                    let range = node.va_range();
+                    self.shootdown.issue_with(TlbFlushOp::Range(range), node.into());
+                }
+                Ok(None) => break Ok(bytes / PAGE_SIZE),
+                Err(error) => break Err(error.into()),
+            }
+        };
+        self.shootdown.try_dispatch();
+        outcome
+    }
+
+    /// Changes the property of the next mapping within `len` bytes and moves past it; moves past all `len`
+    /// bytes if nothing is mapped there.
+    ///
+    /// Does not flush: the result says what is owed. A large page is split where `len` ends in it. If `op`
+    /// panics, nothing is changed.
+    ///
+    /// # Errors
+    /// Nothing is changed:
+    /// - [`VmSpaceError::Empty`], [`VmSpaceError::NotAligned`], [`VmSpaceError::Overflow`],
+    ///   [`VmSpaceError::OutOfRange`]: `len` is not one of [`find_next`](Self::find_next).
+    /// - [`VmSpaceError::Global`]: the new property is that of a translation which is the same in every
+    ///   space.
+    /// - [`VmSpaceError::NoMemory`]: a large page could not be split.
+    pub fn protect_next(
+        &mut self,
+        len: usize,
+        op: impl FnOnce(PageProperty) -> PageProperty,
+    ) -> Result<Option<Protected>, VmSpaceError> {
+        let start = self.virt_addr();
+        check_len(&self.range(), start, len)?;
+        let mut global = false;
+        let op = |before| {
+            let after = op(before);
+            global = after.global;
+            if global { before } else { after }
+        };
+        let Some(range) = self.inner.protect_next(len, op)? else {
+            return Ok(None);
+        };
+        if global {
+            self.inner.jump(start)?;
+            return Err(VmSpaceError::Global { va: range.start });
+        }
+        let owed = self.shootdown.owe(range.clone());
+        Ok(Some(Protected { range, owed }))
+    }
+
+    /// Changes the property of every mapping in the next `len` bytes, moves past them, and returns how many
+    /// base pages were changed. The flushes are issued.
+    ///
+    /// # Errors
+    /// As for [`protect_next`](Self::protect_next), but what was changed before the mapping that could not be
+    /// stays changed, and the position is after it.
+    pub fn protect(
+        &mut self,
+        len: usize,
+        mut op: impl FnMut(PageProperty) -> PageProperty,
+    ) -> Result<usize, VmSpaceError> {
+        let end = check_len(&self.range(), self.virt_addr(), len)?;
+        let mut bytes = 0;
+        while self.virt_addr() < end {
+            let left = end.0 - self.virt_addr().0;
+            let Some(Protected { range, owed }) = self.protect_next(left, &mut op)? else { break };
+            bytes += range.end.0 - range.start.0;
+            self.shootdown.pay(owed);
+        }
+        Ok(bytes / PAGE_SIZE)
+    }
+
+    /// Returns the flusher of the changes that are made through this cursor.
+    pub fn flusher(&mut self) -> TlbFlusher<'_, 'a> {
+        self.shootdown.flusher()
+    }
+}
+
+fn covering(range: Range<Vaddr>) -> TlbFlushOp {
+    if range.end.0 - range.start.0 == PAGE_SIZE {
+        TlbFlushOp::Addr(range.start)
+    } else {
+        TlbFlushOp::Range(range)
+    }
+}

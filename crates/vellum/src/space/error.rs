@@ -1,0 +1,94 @@
+//! Why an operation on a space was refused.
+use crate::page_table::PageTableError;
+use core::fmt;
+use vellum_machine::addr::Vaddr;
+use vellum_machine::cpu::CpuId;
+
+/// Why an operation on a space was refused; unless its description says otherwise, nothing was changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum VmSpaceError {
+    /// The range has no address in it.
+    Empty {
+        /// Where it starts.
+        va: Vaddr,
+    },
+    /// The range ends before it starts.
+    Reversed {
+        /// Where it starts.
+        start: Vaddr,
+        /// Where it ends.
+        end: Vaddr,
+    },
+    /// The address or length is not a multiple of the page size.
+    NotAligned {
+        /// The address, or where the length ends.
+        va: Vaddr,
+    },
+    /// There are smaller mappings where a large page should go.
+    Occupied {
+        /// Where.
+        va: Vaddr,
+    },
+    /// The address is not in user space, or not in the range of the cursor.
+    OutOfRange {
+        /// The address.
+        va: Vaddr,
+    },
+    /// The range goes beyond the last address there is.
+    Overflow {
+        /// Where it starts.
+        va: Vaddr,
+        /// Its bytes.
+        len: usize,
+    },
+    /// A mapping of one space cannot be global: processors would keep it when they leave the space.
+    Global {
+        /// Where it would be.
+        va: Vaddr,
+    },
+    /// A frame for a page-table node could not be had.
+    NoMemory,
+    /// The space is not active on this processor.
+    NotActive {
+        /// The processor.
+        cpu: CpuId,
+    },
+    /// The module was initialised before, or somebody else handles page faults.
+    AlreadyInitialised,
+}
+
+impl From<PageTableError> for VmSpaceError {
+    fn from(error: PageTableError) -> VmSpaceError {
+        match error {
+            PageTableError::Empty { va } => VmSpaceError::Empty { va },
+            PageTableError::Reversed { start, end } => VmSpaceError::Reversed { start, end },
+            PageTableError::NotAligned { at } => VmSpaceError::NotAligned { va: Vaddr(at) },
+            PageTableError::OutOfRange { va } => VmSpaceError::OutOfRange { va },
+            PageTableError::Occupied { va } => VmSpaceError::Occupied { va },
+            PageTableError::NoMemory => VmSpaceError::NoMemory,
+        }
+    }
+}
+
+impl fmt::Display for VmSpaceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            VmSpaceError::Empty { va } => write!(f, "the range at {va} is empty"),
+            VmSpaceError::Reversed { start, end } => {
+                write!(f, "the range from {start} ends before it, at {end}")
+            }
+            VmSpaceError::NotAligned { va } => write!(f, "{va} is not aligned to the page size"),
+            VmSpaceError::Occupied { va } => write!(f, "there are smaller mappings at {va}"),
+            VmSpaceError::OutOfRange { va } => write!(f, "{va} is out of range"),
+            VmSpaceError::Overflow { va, len } => {
+                write!(f, "{len} bytes from {va} on go beyond the last address")
+            }
+            VmSpaceError::Global { va } => write!(f, "the mapping at {va} cannot be global"),
+            VmSpaceError::NoMemory => f.write_str("no frame is left for the page table"),
+            VmSpaceError::NotActive { cpu } => write!(f, "the space is not active on processor {cpu}"),
+            VmSpaceError::AlreadyInitialised => f.write_str("page faults have a handler already"),
+        }
+    }
+}
+
+impl core::error::Error for VmSpaceError {}

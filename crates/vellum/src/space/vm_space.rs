@@ -1,0 +1,113 @@
+//! The space itself.
+use super::cursor::{Cursor, CursorMut};
+use super::error::VmSpaceError;
+use super::fault::Handler;
+use crate::io::{Fallible, VmReader, VmWriter};
+use crate::page_table::{PageTable, UserPtConfig};
+use crate::sync::SpinLock;
+use alloc::sync::Arc;
+use core::fmt;
+use core::ops::Range;
+use vellum_machine::addr::Vaddr;
+use vellum_machine::cpu::{self, AtomicCpuSet, CpuSet};
+
+/// The first address above user space.
+pub const USER_TOP: Vaddr = Vaddr(0x8000_0000_0000);
+
+/// An address space of user programs.
+///
+/// Shared between the processors that use it. It goes when nobody holds it and it is active nowhere: then
+/// everything in it is unmapped, and the frames of the table go back.
+pub struct VmSpace {
+    pub(super) table: PageTable<UserPtConfig>,
+    /// Whoever walks the table, or may have something of it in its translation cache.
+    pub(super) active: AtomicCpuSet,
+    pub(super) handler: SpinLock<Option<Handler>>,
+}
+
+impl VmSpace {
+    /// Makes a space in which nothing is mapped.
+    ///
+    /// # Errors
+    /// - [`VmSpaceError::NoMemory`]: a frame for the table could not be had.
+    pub fn new() -> Result<Arc<VmSpace>, VmSpaceError> {
+        let table = PageTable::new()?;
+        Ok(Arc::new(VmSpace {
+            table,
+            active: AtomicCpuSet::new(CpuSet::EMPTY),
+            handler: SpinLock::new(None),
+        }))
+    }
+
+    /// Returns the processors on which the space is active at this moment.
+    pub fn active_cpus(&self) -> CpuSet {
+        self.active.load()
+    }
+
+    /// Locks a range to look at what is mapped in it. Waits for cursors on ranges that overlap.
+    ///
+    /// # Errors
+    /// - [`VmSpaceError::Empty`], [`VmSpaceError::Reversed`]: no address is in the range.
+    /// - [`VmSpaceError::NotAligned`]: an end is not aligned to the page size.
+    /// - [`VmSpaceError::OutOfRange`]: it is not in user space.
+    /// - [`VmSpaceError::NoMemory`]: the node that covers the range could not be made.
+    pub fn cursor(&self, range: Range<Vaddr>) -> Result<Cursor<'_>, VmSpaceError> {
+        Cursor::new(self, range)
+    }
+
+    /// Locks a range to change what is mapped in it. Waits for cursors on ranges that overlap.
+    ///
+    /// # Errors
+    /// As for [`cursor`](Self::cursor).
+    pub fn cursor_mut(&self, range: Range<Vaddr>) -> Result<CursorMut<'_>, VmSpaceError> {
+        CursorMut::new(self, range)
+    }
+
+    /// Makes a reader of the user memory at `va`, through the translations of the calling processor.
+    ///
+    /// Whether anything is mapped there shows when it is read. The reader works as long as the space stays
+    /// active here.
+    ///
+    /// # Errors
+    /// - [`VmSpaceError::Empty`]: `len` is zero.
+    /// - [`VmSpaceError::Overflow`]: the range goes beyond the last address.
+    /// - [`VmSpaceError::OutOfRange`]: it is not in user space.
+    /// - [`VmSpaceError::NotActive`]: the space is not active on the calling processor.
+    pub fn reader(&self, va: Vaddr, len: usize) -> Result<VmReader<'_, Fallible>, VmSpaceError> {
+        self.check_access(va, len)?;
+        Ok(VmReader::user(va, len, self.table.root_paddr()))
+    }
+
+    /// Makes a writer to the user memory at `va`, through the translations of the calling processor.
+    ///
+    /// # Errors
+    /// As for [`reader`](Self::reader).
+    pub fn writer(&self, va: Vaddr, len: usize) -> Result<VmWriter<'_, Fallible>, VmSpaceError> {
+        self.check_access(va, len)?;
+        Ok(VmWriter::user(va, len, self.table.root_paddr()))
+    }
+
+    fn check_access(&self, va: Vaddr, len: usize) -> Result<(), VmSpaceError> {
+        if len == 0 {
+            return Err(VmSpaceError::Empty { va });
+        }
+        let end = va.0.checked_add(len).ok_or(VmSpaceError::Overflow { va, len })?;
+        if end > USER_TOP.0 {
+            return Err(VmSpaceError::OutOfRange { va: va.max(USER_TOP) });
+        }
+        let cpu = cpu::current();
+        if !self.active.contains(cpu) {
+            return Err(VmSpaceError::NotActive { cpu });
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for VmSpace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VmSpace")
+            .field("root", &self.table.root_paddr())
+            .field("active", &self.active.load())
+            .finish_non_exhaustive()
+    }
+}

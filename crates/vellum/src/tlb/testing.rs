@@ -1,0 +1,23 @@
+//! Faults to plant, to see that tests find them.
+//!
+//! A kernel does not enable the feature that this module belongs to.
+use core::sync::atomic::{AtomicBool, Ordering};
+use vellum_machine::cpu::{self, MAX_CPUS};
+
+static DROP_NEXT: [AtomicBool; MAX_CPUS] = [const { AtomicBool::new(false) }; MAX_CPUS];
+
+/// Has the next shootdown of the calling processor asked of nobody and answered by nobody.
+///
+/// The processor itself still flushes. Other processors go on with stale translations, and what was kept for
+/// the shootdown is released under them: this breaks what [`super::TlbFlusher`] guarantees.
+///
+/// # Panics
+/// On a thread that is no processor.
+pub fn drop_next_shootdown() {
+    DROP_NEXT[cpu::current().index()].store(true, Ordering::Relaxed);
+}
+
+/// Whether this shootdown is to be dropped.
+pub(super) fn take() -> bool {
+    DROP_NEXT[cpu::current().index()].swap(false, Ordering::Relaxed)
+}

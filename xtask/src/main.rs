@@ -1,0 +1,102 @@
+//! Everything that CI runs, as `cargo xtask <command>`.
+mod ledger;
+mod lines;
+mod probe;
+mod report;
+mod source;
+mod verify;
+mod workspace;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use report::{Outcome, Report, shown};
+use std::process::ExitCode;
+use workspace::{Workspace, is_on_path};
+
+/// The project's own checks.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand, Clone, Copy)]
+enum Task {
+    /// Runs everything that must hold on every commit
+    Ci,
+    /// Checks the format of all code
+    Fmt,
+    /// Runs clippy over everything, warnings denied
+    Lint,
+    /// Builds the documentation, warnings denied
+    Docs,
+    /// Holds TRUSTED.toml against the sources
+    Ledger,
+    /// Verifies the proved crates
+    Verify {
+        /// Lists the functions that cost the verifier most
+        #[arg(long)]
+        report: bool,
+    },
+    /// Plants false assertions and expects the verifier to find each
+    Probe,
+    /// Lists files and functions past the size that STYLE asks for
+    Budgets,
+    /// Counts lines of executable code, specification and proof
+    Count,
+    /// Checks dependencies and spelling, with cargo-deny and typos, where they are installed
+    Hygiene,
+}
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let workspace = Workspace::find()?;
+    let mut report = Report::default();
+    match arguments.command {
+        Task::Ci => ci(&workspace, &mut report),
+        Task::Fmt => report.step("fmt", || fmt(&workspace)),
+        Task::Lint => report.step("lint", || lint(&workspace)),
+        Task::Docs => report.step("docs", || docs(&workspace)),
+        Task::Ledger => report.step("ledger", || ledger::run(&workspace, ledger::Detail::Table)),
+        Task::Verify { report: false } => report.step("verify", || verify::run(&workspace)),
+        Task::Verify { report: true } => report.step("verify", || verify::cost(&workspace)),
+        Task::Probe => report.step("probe", || probe::run(&workspace)),
+        Task::Budgets => report.step("budgets", || lines::budgets(&workspace)),
+        Task::Count => report.step("count", || lines::count(&workspace)),
+        Task::Hygiene => hygiene(&workspace, &mut report),
+    }
+    Ok(report.finish())
+}
+
+fn ci(workspace: &Workspace, report: &mut Report) {
+    report.step("fmt", || fmt(workspace));
+    report.step("lint", || lint(workspace));
+    report.step("docs", || docs(workspace));
+    report.step("ledger", || ledger::run(workspace, ledger::Detail::Totals));
+    report.step("verify", || verify::run(workspace));
+    report.step("probe", || probe::run(workspace));
+}
+
+fn hygiene(workspace: &Workspace, report: &mut Report) {
+    report.step("deny", || match is_on_path("cargo-deny") {
+        true => shown(workspace.cargo().args(["deny", "check"])),
+        false => Ok(Outcome::Skipped("cargo-deny is not on the PATH".into())),
+    });
+    report.step("typos", || match is_on_path("typos") {
+        true => shown(std::process::Command::new("typos").current_dir(&workspace.root)),
+        false => Ok(Outcome::Skipped("typos is not on the PATH".into())),
+    });
+}
+
+fn fmt(workspace: &Workspace) -> Result<Outcome> {
+    shown(workspace.cargo().args(["fmt", "--all", "--check"]))
+}
+
+fn lint(workspace: &Workspace) -> Result<Outcome> {
+    shown(workspace.cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+fn docs(workspace: &Workspace) -> Result<Outcome> {
+    shown(workspace.cargo().env("RUSTDOCFLAGS", "-Dwarnings").args(["doc", "--no-deps", "--workspace"]))
+}

@@ -1,0 +1,57 @@
+//! Where things are, and how cargo is called.
+use anyhow::{Context, Result};
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The crates whose proofs count, in the order of their dependencies.
+pub const VERIFIED_CRATES: [&str; 2] = ["vellum-machine", "vellum"];
+
+/// The workspace that is worked on.
+#[derive(Clone, Debug)]
+pub struct Workspace {
+    /// The folder of the workspace's `Cargo.toml`.
+    pub root: PathBuf,
+    /// Where builds go.
+    pub target: PathBuf,
+}
+
+impl Workspace {
+    /// The workspace that this command was built in.
+    pub fn find() -> Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask stands in a workspace")?;
+        let target =
+            env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir));
+        Ok(Workspace { root: root.to_owned(), target })
+    }
+
+    /// Cargo in the workspace, of the toolchain that runs this command.
+    pub fn cargo(&self) -> Command {
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.current_dir(&self.root);
+        cargo
+    }
+
+    /// `cargo verus`, which brings a toolchain of its own.
+    pub fn cargo_verus(&self) -> Command {
+        let mut cargo = Command::new("cargo");
+        for variable in
+            ["CARGO", "RUSTC", "RUSTDOC", "RUSTUP_TOOLCHAIN", "RUST_RECURSION_COUNT", "LD_LIBRARY_PATH"]
+        {
+            cargo.env_remove(variable);
+        }
+        cargo.arg("verus").current_dir(&self.root);
+        cargo
+    }
+
+    /// Where the verifier builds.
+    pub fn verus_target(&self) -> PathBuf {
+        self.target.join("verus")
+    }
+}
+
+/// Whether a program of that name is on the `PATH`.
+pub fn is_on_path(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
