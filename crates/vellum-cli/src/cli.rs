@@ -36,7 +36,10 @@ enum Command {
 struct Replay {
     /// The log
     file: PathBuf,
-    /// Which pages of a mapping are touched (of one with more than 4096 pages, `all` touches 4096, evenly spread)
+    /// Which pages of a mapping are touched
+    ///
+    /// Of a mapping with more than 4096 pages, `all` touches 4096, evenly spread. Of what allows no access, only pages that
+    /// have a frame from before are tried, and the first.
     #[arg(long, value_enum, default_value_t)]
     touch: Touch,
     /// How many virtual processors the machine has

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use vellum::boot::MemoryRegionType;
-use vellum::frame::allocator::{self, AllocError, FrameAllocOptions, FrameRequest, FrameStatistics, Withheld};
+use vellum::frame::allocator::{
+    self, AllocError, FrameAllocOptions, FrameRequest, FrameStatistics, Withheld,
+};
 use vellum::frame::{AnyFrameMeta, Frame, GetFrameError, max_paddr};
 use vellum_hosted::{Machine, MachineConfig};
 use vellum_machine::addr::{PAGE_SIZE, Paddr};
@@ -77,7 +79,8 @@ fn a_frame_goes_back_with_its_last_handle() {
 fn memory_runs_out_with_an_error_and_comes_back() {
     on_boot_cpu(|| {
         let free = census().free;
-        let all: Vec<_> = std::iter::from_fn(|| FrameAllocOptions::new().uninit().alloc_frame().ok()).collect();
+        let all: Vec<_> =
+            std::iter::from_fn(|| FrameAllocOptions::new().uninit().alloc_frame().ok()).collect();
         assert_eq!(all.len(), free);
         assert_eq!(FrameAllocOptions::new().alloc_frame().err(), Some(AllocError::NoMemory { frames: 1 }));
         let segment = FrameAllocOptions::new().alloc_segment(2);
@@ -99,7 +102,8 @@ fn frames_that_others_have_by_address_are_skipped() {
         allocator::dealloc(run, 8);
         let theirs = Frame::from_unused(Paddr(run.0 + 3 * PAGE_SIZE), ()).unwrap();
         let mut asked = BTreeSet::new();
-        let segment = FrameAllocOptions::new().alloc_segment_with(8, |paddr| assert!(asked.insert(paddr))).unwrap();
+        let segment =
+            FrameAllocOptions::new().alloc_segment_with(8, |paddr| assert!(asked.insert(paddr))).unwrap();
         assert_ne!(segment.start_paddr(), run);
         assert!(asked.contains(&run), "the first place was tried");
         drop((theirs, segment));
@@ -115,7 +119,8 @@ fn a_closure_that_panics_loses_nothing() {
                 assert_ne!(called, bad, "on purpose");
                 called += 1;
             };
-            let ended = catch_unwind(AssertUnwindSafe(|| FrameAllocOptions::new().alloc_segment_with(5, meta)));
+            let ended =
+                catch_unwind(AssertUnwindSafe(|| FrameAllocOptions::new().alloc_segment_with(5, meta)));
             assert!(ended.is_err());
         }
     });
@@ -126,7 +131,10 @@ fn no_frames_at_all_are_an_error() {
     on_boot_cpu(|| {
         assert_eq!(FrameAllocOptions::new().alloc_segment(0).err(), Some(AllocError::Empty));
         let frames = usize::MAX;
-        assert_eq!(FrameAllocOptions::new().alloc_segment(frames).err(), Some(AllocError::NoMemory { frames }));
+        assert_eq!(
+            FrameAllocOptions::new().alloc_segment(frames).err(),
+            Some(AllocError::NoMemory { frames })
+        );
     });
 }
 
@@ -170,7 +178,10 @@ fn what_is_not_free_memory_cannot_be_had() {
     machine.run_on(CpuId::BOOT, || {
         let regions = machine.regions();
         let kind_of = |paddr: Paddr| {
-            regions.iter().find(|region| region.base <= paddr && paddr < region.end()).map(|region| region.kind)
+            regions
+                .iter()
+                .find(|region| region.base <= paddr && paddr < region.end())
+                .map(|region| region.kind)
         };
         let mut withheld = 0;
         for paddr in (0..max_paddr().0).step_by(PAGE_SIZE).map(Paddr) {

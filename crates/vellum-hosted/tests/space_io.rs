@@ -4,7 +4,7 @@ mod space_support;
 use space_support::*;
 use std::sync::atomic::{AtomicU64, Ordering};
 use vellum::frame::allocator::FrameAllocOptions;
-use vellum::frame::{AnyFrameMeta, USegment};
+use vellum::frame::{AnyFrameMeta, AnyUFrameMeta, USegment};
 use vellum::io::{Infallible, IoError, UntypedMem, VmReader, VmWriter};
 use vellum::space::Access;
 use vellum_machine::addr::PAGE_SIZE;
@@ -49,6 +49,8 @@ fn a_frame_is_copied_to_a_frame_and_to_user_memory() {
 /// Notes what its frame holds at the end.
 struct Noting;
 
+impl AnyUFrameMeta for Noting {}
+
 static NOTED: AtomicU64 = AtomicU64::new(0);
 
 impl AnyFrameMeta for Noting {
@@ -61,15 +63,9 @@ impl AnyFrameMeta for Noting {
 #[test]
 fn metadata_reads_its_frame_when_it_is_dropped() {
     on_machine(|| {
-        let plain = user_frame();
-        plain.writer().skip(8).write_val(&0xc0de_u64).unwrap();
-        let pa = plain.start_paddr();
-        drop(plain);
-        // The allocator gives back what it got last, which is not zeroed here.
-        let taken: Vec<_> = std::iter::repeat_with(|| FrameAllocOptions::new().uninit().alloc_frame_with(Noting).unwrap())
-            .take_while_inclusive_pa(pa)
-            .collect();
-        drop(taken);
+        let frame = FrameAllocOptions::new().alloc_frame_with(Noting).unwrap();
+        frame.writer().skip(8).write_val(&0xc0de_u64).unwrap();
+        drop(frame);
         assert_eq!(NOTED.load(Ordering::SeqCst), 0xc0de);
     });
 }

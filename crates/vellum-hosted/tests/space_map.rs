@@ -221,3 +221,41 @@ fn no_mapping_of_a_space_is_global() {
         assert_eq!(cursor.query().unwrap().item.unwrap().prop, PageProperty::user(Access::RW));
     });
 }
+
+#[test]
+fn a_panic_while_protecting_changes_nothing_and_unlocks() {
+    on_machine(|| {
+        let space = active_space();
+        map_pages(&space, 0..4, Access::RW);
+        let attempt = std::panic::AssertUnwindSafe(|| {
+            let mut cursor = space.cursor_mut(pages(0..4)).unwrap();
+            let mut left = 2;
+            let _ = cursor.protect(4 * PAGE_SIZE, |prop| {
+                left -= 1;
+                assert!(left > 0, "the second page is too much");
+                prop.with_access(Access::R)
+            });
+        });
+        assert!(std::panic::catch_unwind(attempt).is_err());
+        let rights: Vec<_> = (0..4).map(|n| store(page(n), 1).is_ok()).collect();
+        assert_eq!(rights, [false, true, true, true]);
+        assert_eq!(unmap_pages(&space, 0..4), 4);
+    });
+}
+
+#[test]
+fn nodes_come_back_when_all_in_them_is_unmapped() {
+    on_machine(|| {
+        let space = active_space();
+        let free = count_free();
+        for n in [0, 512, 512 * 512, 5 * 512 * 512 + 1] {
+            map_pages(&space, n..n + 1, Access::RW);
+            store(page(n), n as u64).unwrap();
+        }
+        assert!(count_free() < free - 8);
+        assert_eq!(unmap_pages(&space, 0..512 * 512 * 512), 4);
+        // What is left is what locking the range made.
+        assert!(count_free() >= free - 1, "{} of {free} frames", count_free());
+        assert!([0, 512, 512 * 512].into_iter().all(|n| load(page(n)).is_err()));
+    });
+}

@@ -7,6 +7,7 @@
 #![no_std]
 #![cfg_attr(verus_keep_ghost, feature(proc_macro_hygiene))]
 
+#[allow(unused_braces, reason = "the expansion of `global`")]
 pub mod addr;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod arch;

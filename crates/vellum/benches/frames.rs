@@ -14,9 +14,9 @@ use vellum_machine::cpu::CpuId;
 
 /// Frames that each allocator has: 256 MiB.
 const FRAMES: usize = 1 << 16;
-const ROUNDS: usize = 11;
+const ROUNDS: usize = 51;
 /// Frames that one thread allocates in one round of a row.
-const WORK: usize = 1 << 20;
+const WORK: usize = 1 << 17;
 const BURST: usize = 32;
 /// Frames that a thread holds in the row of random frees.
 const HELD: usize = FRAMES / 4;
@@ -95,27 +95,29 @@ impl Contestant for Bitmap {
 }
 
 /// Allocates a frame and gives it back.
-fn pairs<C: Contestant>(contestant: &C, cpu: CpuId) -> f64 {
-    let start = Instant::now();
+fn pairs<C: Contestant>(contestant: &C, cpu: CpuId, start: &Barrier) -> f64 {
+    start.wait();
+    let began = Instant::now();
     for _ in 0..WORK {
         contestant.free(black_box(contestant.alloc(cpu)));
     }
-    per_frame(start, WORK)
+    per_frame(began, WORK)
 }
 
 /// Allocates some frames, and then gives them back.
-fn bursts<C: Contestant>(contestant: &C, cpu: CpuId) -> f64 {
+fn bursts<C: Contestant>(contestant: &C, cpu: CpuId, start: &Barrier) -> f64 {
     let mut frames = [0; BURST];
-    let start = Instant::now();
+    start.wait();
+    let began = Instant::now();
     for _ in 0..WORK / BURST {
         frames.fill_with(|| contestant.alloc(cpu));
         black_box(&mut frames).iter().for_each(|&frame| contestant.free(frame));
     }
-    per_frame(start, WORK)
+    per_frame(began, WORK)
 }
 
 /// Allocates many frames, and gives them back in an arbitrary order; only the latter is measured.
-fn random_frees<C: Contestant>(contestant: &C, cpu: CpuId) -> f64 {
+fn random_frees<C: Contestant>(contestant: &C, cpu: CpuId, start: &Barrier) -> f64 {
     let mut frames: Vec<_> = (0..HELD).map(|_| contestant.alloc(cpu)).collect();
     let mut number = 0x9e37_79b9_7f4a_7c15_u64 ^ cpu.index() as u64;
     for last in (1..HELD).rev() {
@@ -124,26 +126,24 @@ fn random_frees<C: Contestant>(contestant: &C, cpu: CpuId) -> f64 {
         number ^= number << 17;
         frames.swap(last, number as usize % (last + 1));
     }
-    let start = Instant::now();
+    start.wait();
+    let began = Instant::now();
     frames.iter().for_each(|&frame| contestant.free(frame));
-    per_frame(start, HELD)
+    per_frame(began, HELD)
 }
 
-fn per_frame(start: Instant, frames: usize) -> f64 {
-    start.elapsed().as_nanos() as f64 / frames as f64
+fn per_frame(began: Instant, frames: usize) -> f64 {
+    began.elapsed().as_nanos() as f64 / frames as f64
 }
 
 /// Runs the work on some processors at once and returns the time of the slowest.
-fn together<C: Contestant>(contestant: &C, threads: usize, work: fn(&C, CpuId) -> f64) -> f64 {
+fn together<C: Contestant>(contestant: &C, threads: usize, work: fn(&C, CpuId, &Barrier) -> f64) -> f64 {
     let barrier = Barrier::new(threads);
     std::thread::scope(|scope| {
         let spawn = |number| {
             let barrier = &barrier;
             let cpu = CpuId::new(number).expect("there are not so many");
-            scope.spawn(move || {
-                barrier.wait();
-                work(contestant, cpu)
-            })
+            scope.spawn(move || work(contestant, cpu, barrier))
         };
         let running: Vec<_> = (0..threads as u32).map(spawn).collect();
         running.into_iter().map(|thread| thread.join().expect("no thread panics")).fold(0.0, f64::max)

@@ -13,10 +13,14 @@ pub mod page_table;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod io;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
+pub mod kspace;
+#[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod space;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod sync;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod tlb;
+#[allow(unused_braces, reason = "the expansion of `global`")]
+mod word;
 
 pub use barrier::{BarrierError, barrier};

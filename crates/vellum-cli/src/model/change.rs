@@ -209,7 +209,7 @@ impl Space {
 
     fn set_break(&self, end: u64) -> Result<Vec<Change>, GivenTwice> {
         let Some(heap) = &self.heap else { return Ok(Vec::new()) };
-        let pages = |bytes: u64| bytes.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX & !(PAGE - 1));
+        let pages = |bytes: u64| bytes.checked_next_multiple_of(PAGE).unwrap_or(!(PAGE - 1));
         let (now, then) = (pages(heap.end), pages(end.max(heap.start)));
         if then <= now {
             return Ok(vec![Change::Unmap { at: then..now }]);

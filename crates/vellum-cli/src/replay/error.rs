@@ -17,7 +17,7 @@ pub struct ReplayError {
     pub what: Doing,
     /// Why it was not done.
     #[source]
-    pub cause: Cause,
+    pub cause: Box<Cause>,
 }
 
 /// What was being done.
@@ -72,7 +72,7 @@ pub enum Cause {
 
 impl Cause {
     pub(super) fn of(self, file: &str, line: usize, what: Doing) -> ReplayError {
-        ReplayError { file: file.to_owned(), line, what, cause: self }
+        ReplayError { file: file.to_owned(), line, what, cause: Box::new(self) }
     }
 }
 

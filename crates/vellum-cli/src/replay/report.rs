@@ -118,52 +118,46 @@ fn micros(nanoseconds: u64) -> String {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{}: {} lines, {} processors, {} MiB of memory",
-            self.log,
-            self.lines,
-            self.cpus,
-            self.memory >> 20
-        )?;
+        let Report { log, lines, cpus, memory, .. } = self;
+        writeln!(f, "{log}: {lines} lines, {cpus} processors, {} MiB of memory", memory >> 20)?;
         writeln!(f)?;
         self.write_calls(f)?;
         writeln!(f)?;
-        let row = |f: &mut fmt::Formatter<'_>, name: &str, value: String| writeln!(f, "{name:<28} {value}");
-        let Report { processes, threads, spaces, .. } = self;
-        row(
-            f,
-            "processes",
-            format!("{processes} with {threads} further threads, in {spaces} address spaces"),
-        )?;
-        row(f, "implicit mappings", format!("{} of {} pages", self.implicit_mappings, self.implicit_pages))?;
-        row(f, "accesses", format!("{}", self.accesses))?;
-        let faults = &self.faults;
-        row(f, "page faults", format!("{}", faults.total()))?;
-        row(f, "  zero-filled, shared object", format!("{}, {}", faults.zero_filled, faults.shared))?;
-        row(f, "  copied, reused on write", format!("{}, {}", faults.copied, faults.reused))?;
-        row(f, "  refused, spurious", format!("{}, {}", faults.refused, faults.spurious))?;
-        let Shootdowns { sent, acknowledgements, local, .. } = self.shootdowns;
-        row(f, "shootdowns", format!("{sent}, answered {acknowledgements} times; {local} local flushes"))?;
-        row(f, "peak frames", format!("{}", self.peak_frames))?;
-        row(f, "  page-table frames", format!("{} at their peak", self.peak_page_table_frames))?;
-        row(
-            f,
-            "comparisons with the model",
-            format!("{}, of {} pages", self.comparisons, self.pages_compared),
-        )?;
-        let unknown: u64 = self.unknown.values().sum();
-        row(f, "unknown calls", format!("{unknown}"))?;
-        for (label, count) in &self.unknown {
-            row(f, &format!("  {label}"), format!("{count}"))?;
-        }
-        row(f, "time", format!("{:.2} s", self.seconds))?;
-        row(f, "frames leaked", format!("{}", self.frames_leaked))?;
-        row(f, "result", String::from(if self.passed { "everything checked out" } else { "FAILED" }))
+        self.figures().into_iter().try_for_each(|(name, value)| writeln!(f, "{name:<28} {value}"))
     }
 }
 
 impl Report {
+    /// What stands below the calls: names and values.
+    fn figures(&self) -> Vec<(String, String)> {
+        let Report { processes, threads, spaces, faults, shootdowns, .. } = self;
+        let Shootdowns { sent, acknowledgements, local, .. } = shootdowns;
+        let unknown: u64 = self.unknown.values().sum();
+        let result = if self.passed { "everything checked out" } else { "FAILED" };
+        let mut figures = vec![
+            ("processes", format!("{processes} with {threads} further threads, in {spaces} address spaces")),
+            ("implicit mappings", format!("{} of {} pages", self.implicit_mappings, self.implicit_pages)),
+            ("accesses", self.accesses.to_string()),
+            ("page faults", faults.total().to_string()),
+            ("  zero-filled, shared object", format!("{}, {}", faults.zero_filled, faults.shared)),
+            ("  copied, reused on write", format!("{}, {}", faults.copied, faults.reused)),
+            ("  refused, spurious", format!("{}, {}", faults.refused, faults.spurious)),
+            ("shootdowns", format!("{sent}, answered {acknowledgements} times; {local} local flushes")),
+            ("peak frames", self.peak_frames.to_string()),
+            ("  page-table frames", format!("{} at their peak", self.peak_page_table_frames)),
+            ("comparisons with the model", format!("{}, of {} pages", self.comparisons, self.pages_compared)),
+            ("time", format!("{:.2} s", self.seconds)),
+            ("frames leaked", self.frames_leaked.to_string()),
+            ("unknown calls", unknown.to_string()),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect::<Vec<_>>();
+        figures.extend(self.unknown.iter().map(|(label, count)| (format!("  {label}"), count.to_string())));
+        figures.push((String::from("result"), result.to_owned()));
+        figures
+    }
+
     fn write_calls(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let head = ["call", "calls", "failed", "carried out", "mean µs", "longest µs"];
         writeln!(

@@ -49,6 +49,7 @@ pub(super) fn read(line: &[u8]) -> Result<Line<'_>, Misread> {
     }
     let owner = owner(&mut s)?;
     time(&mut s, owner != Owner::Unnamed);
+    instruction(&mut s);
     let body = if s.eat(b"+++ ") {
         ending(&mut s)?
     } else if s.eat(b"--- ") {
@@ -115,6 +116,18 @@ fn time(s: &mut Scanner<'_>, after_pid: bool) {
         s.take_while(|b| b != b')');
         s.eat(b")");
         s.skip_spaces();
+    }
+}
+
+/// Steps over where in the program the call was made, `[00007f6ca4c2ead7]` (`-i`), if that stands here.
+fn instruction(s: &mut Scanner<'_>) {
+    let start = s.pos();
+    let stands =
+        s.eat(b"[") && !s.take_while(|b| b.is_ascii_hexdigit() || b == b'?').is_empty() && s.eat(b"]");
+    if stands {
+        s.skip_spaces();
+    } else {
+        s.seek(start);
     }
 }
 
@@ -186,6 +199,8 @@ mod tests {
             "1700000000.123456 munmap(0x1000, 4096) = 0",
             "     0.000123 munmap(0x1000, 4096) = 0",
             "12:30:01 (+     0.000123) munmap(0x1000, 4096) = 0",
+            "[00007f6ca4c2ead7] munmap(0x1000, 4096) = 0",
+            "12:30:01 [????????????????] munmap(0x1000, 4096) = 0",
         ] {
             assert_eq!(owner_of(line), Owner::Unnamed, "{line}");
             assert_eq!(owner_of(&format!("77 {line}")), Owner::Plain(77), "{line}");

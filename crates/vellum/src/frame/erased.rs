@@ -1,8 +1,5 @@
 //! A cell of 40 bytes that holds one value of any metadata type.
-#![expect(
-    unsafe_code,
-    reason = "a value is written and read through a pointer cast from raw bytes"
-)]
+#![expect(unsafe_code, reason = "a value is written and read through a pointer cast from raw bytes")]
 pub use super::meta::*;
 use crate::io::VmReader;
 use core::cell::UnsafeCell;
@@ -47,7 +44,7 @@ impl MetaStorage {
     /// Makes an empty storage and the permission to it.
     #[inline(always)]
     #[verifier::external_body]
-    pub const fn new() -> (r: (MetaStorage, Tracked<StoragePerm>))
+    pub(super) const fn new() -> (r: (MetaStorage, Tracked<StoragePerm>))
         ensures
             r.1@.id() == r.0.id(),
             r.1@.content() == Content::Empty,
@@ -58,7 +55,7 @@ impl MetaStorage {
     /// Moves a value in.
     #[inline(always)]
     #[verifier::external_body]
-    pub fn put<M: AnyFrameMeta>(&self, Tracked(perm): Tracked<&mut StoragePerm>, value: M)
+    pub(super) fn put<M: AnyFrameMeta>(&self, Tracked(perm): Tracked<&mut StoragePerm>, value: M)
         requires
             old(perm).id() == self.id(),
             old(perm).content() == Content::Empty,
@@ -82,7 +79,7 @@ impl MetaStorage {
     /// Moves the value out.
     #[inline(always)]
     #[verifier::external_body]
-    pub fn take<M: AnyFrameMeta>(&self, Tracked(perm): Tracked<&mut StoragePerm>) -> (value: M)
+    pub(super) fn take<M: AnyFrameMeta>(&self, Tracked(perm): Tracked<&mut StoragePerm>) -> (value: M)
         requires
             old(perm).id() == self.id(),
             old(perm).holds::<M>(),
@@ -101,7 +98,7 @@ impl MetaStorage {
     /// Lends the value.
     #[inline(always)]
     #[verifier::external_body]
-    pub fn borrow<'a, M: AnyFrameMeta>(&'a self, Tracked(perm): Tracked<&'a StoragePerm>) -> (value: &'a M)
+    pub(super) fn borrow<'a, M: AnyFrameMeta>(&'a self, Tracked(perm): Tracked<&'a StoragePerm>) -> (value: &'a M)
         requires
             perm.id() == self.id(),
             perm.holds::<M>(),
@@ -117,7 +114,7 @@ impl MetaStorage {
     /// Lends the value to be changed.
     #[inline(always)]
     #[verifier::external_body]
-    pub fn borrow_mut<'a, M: AnyFrameMeta>(
+    pub(super) fn borrow_mut<'a, M: AnyFrameMeta>(
         &'a self,
         Tracked(perm): Tracked<&'a mut StoragePerm>,
     ) -> (value: &'a mut M)
@@ -138,7 +135,7 @@ impl MetaStorage {
 
 /// Ends the life of metadata: `on_drop` with a reader of the frame's contents, then the destructor.
 #[verifier::external_body]
-pub fn finish<M: AnyFrameMeta>(meta: M, pa: Paddr, Tracked(page): Tracked<&PagePerm>)
+pub(super) fn finish<M: AnyFrameMeta>(meta: M, pa: Paddr, Tracked(page): Tracked<&PagePerm>)
     requires
         page.pa() == pa,
     opens_invariants none

@@ -1,4 +1,5 @@
 //! What a kernel keeps about a frame.
+#![cfg_attr(not(verus_keep_ghost), allow(dead_code, reason = "some types are for the proofs alone"))]
 use crate::io::{Infallible, VmReader};
 use core::marker::PhantomData;
 use vstd::prelude::*;
@@ -29,7 +30,30 @@ pub struct ExInfallible(Infallible);
 /// ```
 ///
 /// A type fits if it has at most [`META_SIZE`] bytes and an alignment of at most [`META_ALIGN`]. The
-/// compiler refuses others where the first frame of the type is made.
+/// compiler refuses others where the first frame of the type is made:
+///
+/// ```compile_fail,E0080
+/// # use vellum::frame::{AnyFrameMeta, Frame};
+/// # use vellum_machine::addr::Paddr;
+/// struct TooLarge([u64; 6]);
+///
+/// impl AnyFrameMeta for TooLarge {}
+///
+/// // error[E0080]: evaluation panicked: the metadata of a frame has at most 40 bytes
+/// let frame = Frame::from_unused(Paddr(0), TooLarge([0; 6]));
+/// ```
+///
+/// ```compile_fail,E0080
+/// # use vellum::frame::{AnyFrameMeta, UniqueFrame};
+/// # use vellum_machine::addr::Paddr;
+/// #[repr(align(16))]
+/// struct TooAligned(u64);
+///
+/// impl AnyFrameMeta for TooAligned {}
+///
+/// // error[E0080]: evaluation panicked: the metadata of a frame has an alignment of at most 8
+/// let frame = UniqueFrame::from_unused(Paddr(0), TooAligned(0));
+/// ```
 pub trait AnyFrameMeta: Send + Sync + 'static {
     /// What the proofs know of a value. It is first-order: a value of type `Self` here would be unsound.
     open spec fn repr(&self) -> Seq<int> {

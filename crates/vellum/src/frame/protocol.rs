@@ -16,6 +16,8 @@
 //! The machine keeps the permission of the slot while the slot is unused or shared. Whoever makes it busy or
 //! unique carries the permission off. A shared token is the right to look at what is kept, and there are as
 //! many of them as the count says.
+#![cfg_attr(not(verus_keep_ghost), allow(dead_code, reason = "the machine is for the proofs alone"))]
+#![allow(non_snake_case, reason = "a machine is a module to the compiler, and a type to us")]
 use super::slot::SlotPerm;
 use vellum_machine::addr::Paddr;
 use verus_state_machines_macros::tokenized_state_machine;

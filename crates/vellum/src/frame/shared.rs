@@ -350,8 +350,8 @@ impl<M: ?Sized + FrameKind> Frame<M> {
     )]
     #[inline(always)]
     pub fn into_raw(self) -> Paddr {
-        let (slot, tok) = self.into_parts();
-        proof_with! {|= tok}
+        let (slot, _tok) = self.into_parts();
+        proof_with! {|= _tok}
         pa_of(slot)
     }
 

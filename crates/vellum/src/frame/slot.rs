@@ -2,16 +2,24 @@
 //!
 //! Each step is one atomic access. It opens the slot's invariant, which says that the machine's count is the
 //! word's, makes the access, and moves the machine along.
-#![expect(unsafe_code, reason = "the stable compiler does not see the permission that filling a frame asks for")]
+#![expect(
+    unsafe_code,
+    reason = "the stable compiler does not see the permission that filling a frame asks for"
+)]
+#![cfg_attr(
+    not(verus_keep_ghost),
+    allow(dead_code, unused_variables, reason = "tokens and permissions are for the proofs alone")
+)]
 use super::erased::*;
+use super::error::GetFrameError;
 use super::protocol::*;
 use super::vtable::*;
-use super::error::GetFrameError;
 use vellum_machine::addr::Paddr;
 use vellum_machine::atomic::RefCount;
 use vellum_machine::halt::halt;
 use vellum_machine::page::{PagePerm, zero};
 use vstd::atomic::PermissionU64;
+#[cfg(verus_keep_ghost)]
 use vstd::cell::CellId;
 use vstd::cell::pcell_maybe_uninit as cell;
 use vstd::invariant::*;
@@ -136,6 +144,7 @@ pub struct MetaSlot {
 }
 
 impl MetaSlot {
+    /// The cells and the invariant are those of the machine.
     #[verifier::type_invariant]
     pub closed spec fn wf(self) -> bool {
         &&& self.tracked_inv@.constant() == (SlotKey { word: self.ref_count.id(), inst: self.tracked_inst@.id() })

@@ -53,7 +53,7 @@ pub fn max_paddr() -> (r: Paddr)
 
 /// The virtual address of the slot of a frame.
 #[inline(always)]
-pub fn frame_to_meta(pa: Paddr) -> (r: usize)
+pub(super) fn frame_to_meta(pa: Paddr) -> (r: usize)
     requires
         pa.0 < PADDR_LIMIT,
     ensures
@@ -66,7 +66,7 @@ pub fn frame_to_meta(pa: Paddr) -> (r: usize)
 
 /// The frame of the slot at a virtual address: the inverse of [`frame_to_meta`].
 #[inline(always)]
-pub fn meta_to_frame(va: usize) -> (r: Paddr)
+pub(super) fn meta_to_frame(va: usize) -> (r: Paddr)
     requires
         META_BASE <= va < META_BASE + PADDR_LIMIT / PAGE_SIZE * META_SLOT_SIZE,
     ensures

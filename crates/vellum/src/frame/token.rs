@@ -1,9 +1,10 @@
 //! Tokens as zero-sized values of ordinary Rust code.
 //!
 //! Maps of tokens are keyed by [`Paddr`].
-use super::erased::*;
+#![cfg_attr(not(verus_keep_ghost), allow(unused_variables, reason = "tokens are for the proofs alone"))]
 use super::kind::*;
 use super::slot::*;
+#[cfg(verus_keep_ghost)]
 use super::table::*;
 use vellum_machine::addr::Paddr;
 use vstd::prelude::*;

@@ -190,8 +190,8 @@ impl<M: ?Sized + FrameKind> UniqueFrame<M> {
     )]
     #[inline(always)]
     pub fn into_raw(self) -> Paddr {
-        let (slot, own) = self.into_parts();
-        proof_with! {|= own}
+        let (slot, _own) = self.into_parts();
+        proof_with! {|= _own}
         pa_of(slot)
     }
 

@@ -196,6 +196,44 @@ impl<C: PageTableConfig> Session<C> {
         va_of::<C>(self.v)
     }
 
+    /// Makes the nodes below the root, `n` pages each, that are missing.
+    pub(super) fn populate(&mut self, n: usize) -> (r: Result<(), PageTableError>)
+        requires
+            old(self).g.top == C::Consts::LEVELS,
+            n >= 1,
+    {
+        proof {
+            use_type_invariant(&*self);
+            C::Consts::consts_ok();
+            lemma_total::<C>();
+        }
+        let mut v = self.g.s;
+        while v < self.g.e
+            invariant
+                self.wf(),
+                self.g.s <= v,
+                n >= 1,
+                self.g.e <= 0x2000_0000_0000,
+                1 <= C::Consts::LEVELS <= 5,
+                self.g.top == C::Consts::LEVELS,
+            decreases self.g.e - v,
+        {
+            let f = descend::<C>(&self.g, Tracked(self.tree.borrow()), v);
+            if f.l == C::Consts::LEVELS && C::Consts::LEVELS > 1 {
+                let i = entry_index::<C::Consts>(v, f.l);
+                let ghost k = place::<C>(v as nat, f.l as nat);
+                proof {
+                    lemma_here::<C>(self.g, self.tree@, v as nat, f.l as nat);
+                }
+                if expand::<C>(&self.g, Tracked(self.tree.borrow_mut()), Ghost(k), f.pa, i, f.l, f.word).is_none() {
+                    return Err(PageTableError::NoMemory);
+                }
+            }
+            v = if n < self.g.e - v { v + n } else { self.g.e };
+        }
+        Ok(())
+    }
+
     fn range(&self) -> Range<Vaddr> {
         proof {
             use_type_invariant(self);

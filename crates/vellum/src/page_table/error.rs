@@ -36,6 +36,8 @@ pub enum PageTableError {
     },
     /// No frame for a node.
     NoMemory,
+    /// The nodes of the other table cannot be shared with this one.
+    NotShareable,
 }
 
 } // verus!
@@ -49,6 +51,7 @@ impl core::fmt::Display for PageTableError {
             PageTableError::OutOfRange { va } => write!(f, "{va} is out of range"),
             PageTableError::Occupied { va } => write!(f, "there are smaller mappings at {va}"),
             PageTableError::NoMemory => write!(f, "no frame left for a page-table node"),
+            PageTableError::NotShareable => write!(f, "the nodes of the other table cannot be shared"),
         }
     }
 }

@@ -30,14 +30,20 @@ pub trait PagingConsts: Send + Sync + 'static {
     /// The highest level at which an entry may map a page.
     const MAX_LEAF_LEVEL: u8;
 
+    /// Where the tree's page 0 would lie if the tree covered the top of the address space: the addresses of its upper
+    /// half are sign-extended.
+    const UPPER_BASE: usize;
+
     /// What every shape promises: a node fits into a frame and a page number into 45 bits.
     proof fn consts_ok()
         ensures
             1 <= Self::LEVELS <= 5,
-            1 <= Self::INDEX_BITS <= 9,
+            2 <= Self::INDEX_BITS <= 9,
             Self::NR_ENTRIES == pow2(Self::INDEX_BITS as nat),
-            2 <= Self::NR_ENTRIES <= 512,
+            4 <= Self::NR_ENTRIES <= 512,
             1 <= Self::MAX_LEAF_LEVEL <= Self::LEVELS,
+            Self::UPPER_BASE + PAGE_SIZE * pages(Self::NR_ENTRIES as nat, Self::LEVELS as nat) == usize::MAX + 1,
+            Self::UPPER_BASE % PAGE_SIZE == 0,
     ;
 }
 

@@ -20,6 +20,7 @@ use core::marker::PhantomData;
 use core::ops::Range;
 use vellum_machine::addr::*;
 use vellum_machine::owned::*;
+use vellum_machine::ptword;
 use vstd::prelude::*;
 
 verus! {
@@ -147,6 +148,102 @@ impl<C: PageTableConfig> PageTable<C> {
         let w = &WORLD;
         let tok = new_root::<C>(w, pa, Tracked(new));
         Ok(PageTable { root: Owned::new(Root { w, pa, tok, kind: PhantomData }) })
+    }
+
+    /// Makes an empty table whose root also links the nodes below the root of `shared`: the kernel's half.
+    ///
+    /// # Errors
+    ///
+    /// - [`PageTableError::NoMemory`]: there is no frame for the root.
+    /// - [`PageTableError::NotShareable`]: the nodes of `shared` do not stay, or its part of the root overlaps with
+    ///   that of the new table.
+    pub fn new_sharing<K: PageTableConfig<Consts = C::Consts>>(shared: &'static PageTable<K>) -> Result<Self, PageTableError> {
+        proof {
+            C::Consts::consts_ok();
+            C::config_ok();
+            K::config_ok();
+        }
+        if !K::TOP_NODES_STAY || (K::TOP_LO < C::TOP_HI && C::TOP_LO < K::TOP_HI) {
+            return Err(PageTableError::NotShareable);
+        }
+        let Some((pa, Tracked(new))) = alloc_node() else {
+            return Err(PageTableError::NoMemory);
+        };
+        let tracked mut new = new;
+        let ghost l = C::Consts::LEVELS as nat;
+        proof {
+            assert forall|i: int| C::TOP_LO <= i < C::TOP_HI implies meaning::<C>(#[trigger] new.page.words()[i], l) is Absent by {
+                C::Entry::zero_is_absent(l);
+            }
+        }
+        let mut i = K::TOP_LO;
+        while i < K::TOP_HI
+            invariant
+                K::TOP_LO <= i <= K::TOP_HI <= 512,
+                K::TOP_LO < C::TOP_HI ==> C::TOP_LO >= K::TOP_HI,
+                C::TOP_HI <= 512,
+                l == C::Consts::LEVELS,
+                new.ok(pa),
+                new.page.words().len() == 512,
+                forall|j: int| C::TOP_LO <= j < C::TOP_HI ==> meaning::<C>(#[trigger] new.page.words()[j], l) is Absent,
+            decreases K::TOP_HI - i,
+        {
+            let word = shared.root_word(i);
+            ptword::store_unreachable(Paddr(pa), i, word, Tracked(&mut new.page));
+            i = i + 1;
+        }
+        let w = &WORLD;
+        let tok = new_root::<C>(w, pa, Tracked(new));
+        Ok(PageTable { root: Owned::new(Root { w, pa, tok, kind: PhantomData }) })
+    }
+
+    /// The word at an entry of the root that belongs to the table.
+    fn root_word(&self, i: usize) -> u64
+        requires
+            C::TOP_LO <= i < C::TOP_HI,
+    {
+        let root = self.root.get();
+        proof {
+            use_type_invariant(root);
+            C::config_ok();
+        }
+        let cpu = super::hooks::count_index();
+        let reader = root.w.enter(cpu);
+        let tracked p = protect_root::<C>(root.w, root.pa, reader.borrow(), root.tok.borrow());
+        let (word, _) = read_link::<C>(root.w, root.pa, i, Tracked(reader.borrow()), Tracked(&p), Tracked(&root.tok.borrow().info));
+        root.w.leave(cpu, reader);
+        word
+    }
+
+    /// Makes every node below the root that is missing, so that others can link them.
+    ///
+    /// # Errors
+    ///
+    /// [`PageTableError::NoMemory`]: some are still missing.
+    pub fn populate(&self) -> Result<(), PageTableError> {
+        let root = self.root.get();
+        proof {
+            use_type_invariant(root);
+            C::Consts::consts_ok();
+            C::config_ok();
+            lemma_total::<C>();
+        }
+        let n = pages_below::<C::Consts>(C::Consts::LEVELS - 1);
+        proof {
+            let (lo, hi, t) = (C::TOP_LO as nat, C::TOP_HI as nat, nr::<C>());
+            assert(pages(t, C::Consts::LEVELS as nat) == t * n);
+            assert(lo * n <= t * n && hi * n <= t * n && lo * n < hi * n) by (nonlinear_arith)
+                requires
+                    lo < hi <= t,
+                    n >= 1,
+            ;
+        }
+        let (s, e) = (C::TOP_LO * n, C::TOP_HI * n);
+        let cpu = super::hooks::count_index();
+        let reader = root.w.enter(cpu);
+        let (g, tree) = lock_all::<C>(root.w, reader, Tracked(root.tok.borrow()), root.pa, s, e);
+        let session = Session::<C> { g, tree, v: s, cpu, kind: PhantomData };
+        Owned::new(session).get_mut().populate(n)
     }
 
     /// The physical address of the root, for the hardware's root register.

@@ -20,8 +20,11 @@ impl PagingConsts for FourLevel {
 
     const MAX_LEAF_LEVEL: u8 = 3;
 
+    const UPPER_BASE: usize = 0xffff_0000_0000_0000;
+
     proof fn consts_ok() {
         vstd::arithmetic::power2::lemma2_to64();
+        assert(pages(512, 4) == 0x10_0000_0000) by (compute);
     }
 }
 
@@ -37,8 +40,11 @@ impl PagingConsts for TinyTree {
 
     const MAX_LEAF_LEVEL: u8 = 2;
 
+    const UPPER_BASE: usize = 0xffff_ffff_fffc_0000;
+
     proof fn consts_ok() {
         vstd::arithmetic::power2::lemma2_to64();
+        assert(pages(4, 3) == 64) by (compute);
     }
 }
 

@@ -3,8 +3,9 @@
 use super::error::VmSpaceError;
 use super::fault;
 use super::vm_space::VmSpace;
-use crate::page_table::{PageTable, UserPtConfig};
-use crate::sync::{Once, SpinLock};
+use crate::frame;
+use crate::kspace;
+use crate::sync::SpinLock;
 use alloc::sync::Arc;
 use core::sync::atomic::{Ordering, fence};
 use vellum_machine::cpu::{self, MAX_CPUS};
@@ -16,23 +17,16 @@ struct Active(SpinLock<Option<Arc<VmSpace>>>);
 
 static ACTIVE: [Active; MAX_CPUS] = [const { Active(SpinLock::new(None)) }; MAX_CPUS];
 
-/// The table of processors on which no space is active; it maps nothing, and stays for ever.
-static IDLE: Once<PageTable<UserPtConfig>> = Once::new();
-
 /// Has page faults delivered to the spaces they happen in. Once, on a processor, when frames can be
 /// allocated.
 ///
-/// It takes the frames of an empty table, which processors without a space have, and never gives them back.
+/// It sets up kernel space, whose table processors without a space have, and which keeps its frames for ever.
 ///
 /// # Errors
 /// - [`VmSpaceError::NoMemory`]: a frame could not be had.
 /// - [`VmSpaceError::AlreadyInitialised`]: this was called before, or somebody else handles page faults.
 pub fn init() -> Result<(), VmSpaceError> {
-    if IDLE.get().is_some() {
-        return Err(VmSpaceError::AlreadyInitialised);
-    }
-    let table = PageTable::new()?;
-    IDLE.set(table).map_err(|_| VmSpaceError::AlreadyInitialised)?;
+    kspace::init(frame::max_paddr())?;
     machine_fault::set_hook(fault::deliver).map_err(|_| VmSpaceError::AlreadyInitialised)
 }
 
@@ -40,6 +34,9 @@ impl VmSpace {
     /// Makes this the space that is active on the calling processor, until another one is made so.
     ///
     /// The processor holds a handle of it until then.
+    ///
+    /// # Panics
+    /// On a thread that is no processor.
     pub fn activate(self: &Arc<Self>) {
         let here = cpu::disable_preempt();
         let me = cpu::current();
@@ -68,14 +65,17 @@ impl VmSpace {
     ///
     /// A processor that stops working calls this: it holds a handle of the space that is active on it. Before
     /// [`init`] no space can be left, and this does nothing.
+    ///
+    /// # Panics
+    /// On a thread that is no processor.
     pub fn deactivate_current() {
-        let Some(idle) = IDLE.get() else { return };
+        let Some(idle) = kspace::table() else { return };
         let here = cpu::disable_preempt();
         let me = cpu::current();
         let mut active = ACTIVE[me.index()].0.lock();
         let before = active.take();
         if let Some(before) = &before {
-            // SAFETY: the idle table stays for ever, and maps nothing.
+            // SAFETY: the table of kernel space stays for ever, and maps nothing for user code.
             unsafe { tlb::set_root(idle.root_paddr()) };
             before.active.remove(me);
         }
@@ -85,6 +85,9 @@ impl VmSpace {
     }
 
     /// Returns the space that is active on the calling processor.
+    ///
+    /// # Panics
+    /// On a thread that is no processor.
     pub fn current() -> Option<Arc<VmSpace>> {
         let _here = cpu::disable_preempt();
         ACTIVE[cpu::current().index()].0.lock().clone()

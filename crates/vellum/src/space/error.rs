@@ -1,7 +1,8 @@
 //! Why an operation on a space was refused.
+use crate::kspace::KernelSpaceError;
 use crate::page_table::PageTableError;
 use core::fmt;
-use vellum_machine::addr::Vaddr;
+use vellum_machine::addr::{Paddr, Vaddr};
 use vellum_machine::cpu::CpuId;
 
 /// Why an operation on a space was refused; unless its description says otherwise, nothing was changed.
@@ -55,6 +56,23 @@ pub enum VmSpaceError {
     },
     /// The module was initialised before, or somebody else handles page faults.
     AlreadyInitialised,
+    /// Kernel space is not there yet.
+    NotInitialised,
+    /// Physical memory does not fit into the linear map of kernel space.
+    MemoryTooLarge {
+        /// Its end.
+        end: Paddr,
+    },
+}
+
+impl From<KernelSpaceError> for VmSpaceError {
+    fn from(error: KernelSpaceError) -> VmSpaceError {
+        match error {
+            KernelSpaceError::AlreadyInitialised => VmSpaceError::AlreadyInitialised,
+            KernelSpaceError::NoMemory => VmSpaceError::NoMemory,
+            KernelSpaceError::TooLarge { end } => VmSpaceError::MemoryTooLarge { end },
+        }
+    }
 }
 
 impl From<PageTableError> for VmSpaceError {
@@ -66,6 +84,8 @@ impl From<PageTableError> for VmSpaceError {
             PageTableError::OutOfRange { va } => VmSpaceError::OutOfRange { va },
             PageTableError::Occupied { va } => VmSpaceError::Occupied { va },
             PageTableError::NoMemory => VmSpaceError::NoMemory,
+            // Kernel space is made to be shared.
+            PageTableError::NotShareable => VmSpaceError::NotInitialised,
         }
     }
 }
@@ -87,6 +107,10 @@ impl fmt::Display for VmSpaceError {
             VmSpaceError::NoMemory => f.write_str("no frame is left for the page table"),
             VmSpaceError::NotActive { cpu } => write!(f, "the space is not active on processor {cpu}"),
             VmSpaceError::AlreadyInitialised => f.write_str("page faults have a handler already"),
+            VmSpaceError::NotInitialised => f.write_str("kernel space is not there yet"),
+            VmSpaceError::MemoryTooLarge { end } => {
+                write!(f, "physical memory up to {end} does not fit into the linear map of kernel space")
+            }
         }
     }
 }

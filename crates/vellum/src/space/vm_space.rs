@@ -2,6 +2,7 @@
 use super::cursor::{Cursor, CursorMut};
 use super::error::VmSpaceError;
 use super::fault::Handler;
+use crate::kspace;
 use crate::io::{Fallible, VmReader, VmWriter};
 use crate::page_table::{PageTable, UserPtConfig};
 use crate::sync::SpinLock;
@@ -16,8 +17,9 @@ pub const USER_TOP: Vaddr = Vaddr(0x8000_0000_0000);
 
 /// An address space of user programs.
 ///
-/// Shared between the processors that use it. It goes when nobody holds it and it is active nowhere: then
-/// everything in it is unmapped, and the frames of the table go back.
+/// Shared between the processors that use it; a thread that is no processor can hold one, and no more. It
+/// goes when nobody holds it and it is active nowhere: then everything in it is unmapped, and the frames of
+/// the table go back.
 pub struct VmSpace {
     pub(super) table: PageTable<UserPtConfig>,
     /// Whoever walks the table, or may have something of it in its translation cache.
@@ -26,12 +28,15 @@ pub struct VmSpace {
 }
 
 impl VmSpace {
-    /// Makes a space in which nothing is mapped.
+    /// Makes a space in which nothing is mapped but the half that belongs to the kernel, which all spaces share. The
+    /// handle itself comes from the kernel's heap.
     ///
     /// # Errors
+    /// - [`VmSpaceError::NotInitialised`]: [`init`](super::init) was not called before.
     /// - [`VmSpaceError::NoMemory`]: a frame for the table could not be had.
     pub fn new() -> Result<Arc<VmSpace>, VmSpaceError> {
-        let table = PageTable::new()?;
+        let kernel = kspace::table().ok_or(VmSpaceError::NotInitialised)?;
+        let table = PageTable::new_sharing(kernel)?;
         Ok(Arc::new(VmSpace {
             table,
             active: AtomicCpuSet::new(CpuSet::EMPTY),
@@ -50,7 +55,6 @@ impl VmSpace {
     /// - [`VmSpaceError::Empty`], [`VmSpaceError::Reversed`]: no address is in the range.
     /// - [`VmSpaceError::NotAligned`]: an end is not aligned to the page size.
     /// - [`VmSpaceError::OutOfRange`]: it is not in user space.
-    /// - [`VmSpaceError::NoMemory`]: the node that covers the range could not be made.
     pub fn cursor(&self, range: Range<Vaddr>) -> Result<Cursor<'_>, VmSpaceError> {
         Cursor::new(self, range)
     }
@@ -59,6 +63,9 @@ impl VmSpace {
     ///
     /// # Errors
     /// As for [`cursor`](Self::cursor).
+    ///
+    /// # Panics
+    /// Its cursor does when it flushes, on a thread that is no processor.
     pub fn cursor_mut(&self, range: Range<Vaddr>) -> Result<CursorMut<'_>, VmSpaceError> {
         CursorMut::new(self, range)
     }
@@ -73,6 +80,9 @@ impl VmSpace {
     /// - [`VmSpaceError::Overflow`]: the range goes beyond the last address.
     /// - [`VmSpaceError::OutOfRange`]: it is not in user space.
     /// - [`VmSpaceError::NotActive`]: the space is not active on the calling processor.
+    ///
+    /// # Panics
+    /// On a thread that is no processor.
     pub fn reader(&self, va: Vaddr, len: usize) -> Result<VmReader<'_, Fallible>, VmSpaceError> {
         self.check_access(va, len)?;
         Ok(VmReader::user(va, len, self.table.root_paddr()))
@@ -82,6 +92,9 @@ impl VmSpace {
     ///
     /// # Errors
     /// As for [`reader`](Self::reader).
+    ///
+    /// # Panics
+    /// On a thread that is no processor.
     pub fn writer(&self, va: Vaddr, len: usize) -> Result<VmWriter<'_, Fallible>, VmSpaceError> {
         self.check_access(va, len)?;
         Ok(VmWriter::user(va, len, self.table.root_paddr()))

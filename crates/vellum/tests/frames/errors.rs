@@ -1,6 +1,8 @@
 //! Every address has an answer.
 use crate::support::*;
-use vellum::frame::{Frame, FreeHookSet, GetFrameError, REF_COUNT_MAX, UniqueFrame, max_paddr, set_free_hook};
+use vellum::frame::{
+    Frame, FreeHookSet, GetFrameError, REF_COUNT_MAX, UniqueFrame, max_paddr, set_free_hook,
+};
 use vellum_machine::addr::{PAGE_SIZE, Paddr};
 
 #[test]

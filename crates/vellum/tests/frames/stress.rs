@@ -75,7 +75,9 @@ impl Worker {
                 Err(_) => {}
             },
             4 => match self.typed.pop().map(UniqueFrame::try_from) {
-                Some(Ok(frame)) => self.erased.push(Frame::from(frame.repurpose(Name(format!("{tag}")))).into()),
+                Some(Ok(frame)) => {
+                    self.erased.push(Frame::from(frame.repurpose(Name(format!("{tag}")))).into())
+                }
                 Some(Err(frame)) => self.typed.push(frame),
                 None => {}
             },

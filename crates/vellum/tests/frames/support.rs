@@ -93,6 +93,7 @@ pub fn force_count(pa: Paddr, count: u64) {
 /// Metadata that notes what happens to it.
 pub struct Noted {
     pub tag: u64,
+    finished: bool,
     log: &'static Log,
 }
 
@@ -120,13 +121,13 @@ impl Log {
 
 impl Noted {
     pub fn new(tag: u64, log: &'static Log) -> Noted {
-        Noted { tag, log }
+        Noted { tag, finished: false, log }
     }
 }
 
 impl AnyFrameMeta for Noted {
     fn on_drop(&mut self, reader: &mut VmReader<'_>) {
-        assert_eq!(self.log.dropped.load(Relaxed), self.log.finished.load(Relaxed));
+        assert!(!core::mem::replace(&mut self.finished, true), "once");
         self.log.len.store(reader.remain(), Relaxed);
         let word = reader.read_val::<u64>().expect("a frame has a word");
         self.log.word.store(word as usize, Relaxed);

@@ -24,6 +24,13 @@ struct Scene {
     ranges: Vec<Range<u64>>,
 }
 
+impl Scene {
+    /// What concerns the whole space.
+    fn whole(cpu: usize, space: SpaceId) -> Scene {
+        Scene { cpu, space, ranges: std::iter::once(0..u64::MAX).collect() }
+    }
+}
+
 /// Other processors, ready for accesses of one.
 pub(super) struct Prepared {
     scene: Scene,
@@ -183,7 +190,7 @@ impl Engine<'_> {
     /// Gets the other processors ready for accesses to these pages, of which the model knows nothing yet.
     pub(super) fn prepare(&mut self, cpu: usize, space: SpaceId, pages: &[u64]) -> Prepared {
         // nobody else may use pages of this space meanwhile: what they hold may change
-        let scene = Scene { cpu, space, ranges: vec![0..u64::MAX] };
+        let scene = Scene::whole(cpu, space);
         let watched: Vec<u64> = spread(pages.len(), MOST_WATCHED).map(|n| pages[n]).collect();
         let cast = self.cast(&scene, &watched);
         Prepared { scene, cast, watched }
@@ -207,7 +214,7 @@ impl Engine<'_> {
 
     /// Copies a space, with the other processors watching.
     pub(super) fn copy_space(&mut self, parent: Task) -> Result<(SpaceId, Done), Cause> {
-        let scene = Scene { cpu: parent.cpu, space: parent.space, ranges: vec![0..u64::MAX] };
+        let scene = Scene::whole(parent.cpu, parent.space);
         let watched = self.watched(&scene);
         let cast = self.cast(&scene, &watched);
         self.report.spaces += 1;

@@ -2,7 +2,6 @@
 use super::super::erased::*;
 use super::super::kind::*;
 use super::super::shared::*;
-use super::super::slot::*;
 use super::super::token::*;
 use super::*;
 use core::marker::PhantomData;
@@ -27,8 +26,8 @@ fn recast<A: ?Sized + FrameKind, B: ?Sized + FrameKind>(segment: Segment<A>) -> 
             assert(has_frame::<A>(parts.toks@, p) || !frame_in(p, parts.start, parts.end));
         }
     }
-    let Parts { start, end, toks, .. } = parts;
-    Segment { parts: Owned::new(Parts { start, end, toks, kind: PhantomData }) }
+    let parts = Parts { start: parts.start, end: parts.end, toks: parts.toks, kind: PhantomData };
+    Segment { parts: Owned::new(parts) }
 }
 
 } // verus!
@@ -63,7 +62,8 @@ impl Segment<dyn AnyFrameMeta> {
             decreases parts.end.0 - p.0,
         ))]
         while p.0 < parts.end.0 {
-            if !M::finds(slot_of(p).vtable(at::<dyn AnyFrameMeta>(&parts.toks, p))) {
+            let tok = at::<dyn AnyFrameMeta>(&parts.toks, p);
+            if !M::finds(slot_of(p).vtable(tok)) {
                 return Err(self);
             }
             p = after(p);

@@ -42,8 +42,12 @@ impl fmt::Display for SegmentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Frame(cause) => write!(f, "no segment: {cause}"),
-            Self::Reversed { start, end } => write!(f, "the range {start:#x}..{end:#x} ends before it starts"),
-            Self::NotAligned(offset) => write!(f, "the offset {offset:#x} is not a multiple of the frame size"),
+            Self::Reversed { start, end } => {
+                write!(f, "the range {start:#x}..{end:#x} ends before it starts")
+            }
+            Self::NotAligned(offset) => {
+                write!(f, "the offset {offset:#x} is not a multiple of the frame size")
+            }
             Self::Outside(offset) => write!(f, "the offset {offset:#x} is not inside the segment"),
         }
     }

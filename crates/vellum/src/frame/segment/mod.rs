@@ -9,12 +9,14 @@ use super::erased::*;
 use super::error::GetFrameError;
 use super::kind::*;
 use super::shared::*;
-use super::slot::*;
+#[cfg(verus_keep_ghost)]
+use super::slot::SharedTok;
 use super::table::*;
 use super::token::*;
 use core::marker::PhantomData;
 use core::ops::Range;
 use vellum_machine::addr::{PAGE_SIZE, Paddr};
+#[cfg(verus_keep_ghost)]
 use vellum_machine::layout::PADDR_LIMIT;
 use vellum_machine::owned::{Owned, Release};
 use vstd::prelude::*;
@@ -383,9 +385,9 @@ impl<M: ?Sized + FrameKind> Segment<M> {
         proof! {
             use_type_invariant(&parts);
         }
-        let Parts { start, end, toks, .. } = parts;
+        let Parts { start, end, toks: _toks, .. } = parts;
         let range = Range { start, end };
-        proof_with! {|= toks}
+        proof_with! {|= _toks}
         range
     }
 

@@ -34,7 +34,7 @@ pub use chunk::Chunk;
 use super::{FrameRequest, FrameStatistics, GlobalFrameAllocator};
 use crate::sync::SpinLock;
 use bits::{WORD_FRAMES, span};
-use chunk::{CHUNK_FRAMES, CHUNK_ORDER, CHUNK_WORDS, Place, words_of};
+use chunk::{CHUNK_FRAMES, CHUNK_ORDER, CHUNK_WORDS, Given, Place, words_of};
 use core::fmt;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use shelves::Shelves;
@@ -379,22 +379,27 @@ impl<'t> BuddyAllocator<'t> {
         }
     }
 
-    /// Gives frames of one word back; returns how many of them were not allocated.
+    /// Gives frames of one word back; returns those that were not allocated.
     #[inline]
-    fn give(&self, chunk: usize, word: usize, mask: u64) -> u32 {
-        let entry = &self.table[chunk];
-        let given = entry.give(word, mask);
+    fn give(&self, chunk: usize, word: usize, mask: u64) -> u64 {
+        let given = self.table[chunk].give(word, mask);
         if given.is_first() || given.is_full() {
-            let stale = match entry.place() {
-                Place::Off => true,
-                Place::Partial(_) => given.is_full() && entry.view().is_whole(),
-                Place::Reserved | Place::Body | Place::Block(_) => false,
-            };
-            if stale {
-                self.refile(chunk);
-            }
+            self.refile_where_stale(chunk, &given);
         }
-        (mask & !given.fresh).count_ones()
+        mask & !given.fresh
+    }
+
+    #[cold]
+    fn refile_where_stale(&self, chunk: usize, given: &Given) {
+        let entry = &self.table[chunk];
+        let stale = match entry.place() {
+            Place::Off => true,
+            Place::Partial(_) => given.is_full() && entry.view().is_whole(),
+            Place::Reserved | Place::Body | Place::Block(_) => false,
+        };
+        if stale {
+            self.refile(chunk);
+        }
     }
 
     /// Returns the frames of the table that a range of addresses covers entirely, as indices.
@@ -417,7 +422,7 @@ impl<'t> BuddyAllocator<'t> {
         let mut ignored = (frames - range.len()) as u64;
         for (chunk, start, count) in chunks_in(range) {
             for (word, mask) in words_of(start, count) {
-                ignored += u64::from(self.give(chunk, word, mask));
+                ignored += u64::from(self.give(chunk, word, mask).count_ones());
             }
         }
         self.ignore(ignored);
@@ -437,8 +442,9 @@ impl GlobalFrameAllocator for BuddyAllocator<'_> {
             return self.give_range(paddr, frames);
         }
         let word = frame % CHUNK_FRAMES / WORD_FRAMES;
-        let ignored = self.give(frame / CHUNK_FRAMES, word, span(frame % WORD_FRAMES, 1));
-        self.ignore(u64::from(ignored));
+        if self.give(frame / CHUNK_FRAMES, word, span(frame % WORD_FRAMES, 1)) != 0 {
+            self.ignore(1);
+        }
     }
 
     fn add_free(&self, paddr: Paddr, frames: usize) {
