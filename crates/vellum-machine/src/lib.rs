@@ -20,6 +20,7 @@ pub mod halt;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod ipi;
 pub mod layout;
+pub mod model;
 pub mod owned;
 pub mod page;
 pub mod ptword;

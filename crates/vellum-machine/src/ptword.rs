@@ -25,11 +25,15 @@ fn word(pa: Paddr, i: usize) -> &'static AtomicU64 {
 }
 
 /// Reads a word.
+///
+/// # Safety
+///
+/// 1. The caller has the permission of the frame at `pa` (the stable compiler does not see it), and `i` is below 512.
 // Acquire: pairs with the Release of `swap` and `compare_exchange` that published a link.
 #[inline(always)]
 #[verifier::external_body]
 #[verifier::atomic]
-pub fn load(pa: Paddr, i: usize, Tracked(perm): Tracked<&PagePerm>) -> (r: u64)
+pub unsafe fn load(pa: Paddr, i: usize, Tracked(perm): Tracked<&PagePerm>) -> (r: u64)
     requires
         perm.pa() == pa,
         perm.exclusive(),
@@ -43,10 +47,14 @@ pub fn load(pa: Paddr, i: usize, Tracked(perm): Tracked<&PagePerm>) -> (r: u64)
 }
 
 /// Writes a word that no walker can reach yet.
+///
+/// # Safety
+///
+/// 1. The caller has the permission of the frame at `pa` (the stable compiler does not see it), and `i` is below 512.
 // Relaxed: the Release of the link that publishes the frame comes after it.
 #[inline(always)]
 #[verifier::external_body]
-pub fn store_unreachable(pa: Paddr, i: usize, v: u64, Tracked(perm): Tracked<&mut PagePerm>)
+pub unsafe fn store_unreachable(pa: Paddr, i: usize, v: u64, Tracked(perm): Tracked<&mut PagePerm>)
     requires
         old(perm).pa() == pa,
         old(perm).exclusive(),
@@ -62,11 +70,15 @@ pub fn store_unreachable(pa: Paddr, i: usize, v: u64, Tracked(perm): Tracked<&mu
 }
 
 /// Replaces a word and returns what it was, with what the walker noted until then.
+///
+/// # Safety
+///
+/// 1. The caller has the permission of the frame at `pa` (the stable compiler does not see it), and `i` is below 512.
 // AcqRel: publishes what was written before it; pairs with the Acquire of `load`.
 #[inline(always)]
 #[verifier::external_body]
 #[verifier::atomic]
-pub fn swap(pa: Paddr, i: usize, v: u64, Tracked(perm): Tracked<&mut PagePerm>) -> (r: u64)
+pub unsafe fn swap(pa: Paddr, i: usize, v: u64, Tracked(perm): Tracked<&mut PagePerm>) -> (r: u64)
     requires
         old(perm).pa() == pa,
         old(perm).exclusive(),
@@ -83,11 +95,15 @@ pub fn swap(pa: Paddr, i: usize, v: u64, Tracked(perm): Tracked<&mut PagePerm>) 
 }
 
 /// Replaces a word if it is still `cur` to the bit.
+///
+/// # Safety
+///
+/// 1. The caller has the permission of the frame at `pa` (the stable compiler does not see it), and `i` is below 512.
 // AcqRel on success, as `swap`; Relaxed on failure: the value is only a new guess.
 #[inline(always)]
 #[verifier::external_body]
 #[verifier::atomic]
-pub fn compare_exchange(pa: Paddr, i: usize, cur: u64, v: u64, Tracked(perm): Tracked<&mut PagePerm>) -> (r: Result<
+pub unsafe fn compare_exchange(pa: Paddr, i: usize, cur: u64, v: u64, Tracked(perm): Tracked<&mut PagePerm>) -> (r: Result<
     u64,
     u64,
 >)

@@ -18,6 +18,8 @@ pub mod kspace;
 pub mod space;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod sync;
+#[cfg(verus_keep_ghost)]
+mod theorems;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod tlb;
 #[allow(unused_braces, reason = "the expansion of `global`")]

@@ -24,7 +24,7 @@ mod error;
 mod free_hook;
 mod kind;
 mod meta;
-mod protocol;
+pub(crate) mod protocol;
 mod segment;
 pub(crate) mod shared;
 pub(crate) mod slot;

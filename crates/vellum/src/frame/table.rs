@@ -147,8 +147,10 @@ pub(crate) fn pa_of(slot: &'static MetaSlot) -> (r: Paddr)
 /// 1. The metadata region is mapped and writable for that many slots, at
 ///    [`META_BASE`](vellum_machine::layout::META_BASE), and stays so for ever.
 /// 2. Nobody else uses that memory, now or later.
-/// 3. The linear map shows each of the frames that is memory, and stays so for ever; of a frame that is not
-///    memory nobody makes a handle.
+/// 3. The linear map shows each of the frames that is memory, and stays so for ever.
+/// 4. Frames that are not memory, or that something else uses, are taken out of circulation before anybody can
+///    make a handle of them: by a handle that is never dropped, as [`allocator::init`](super::allocator::init)
+///    does.
 #[verifier::external_body]
 pub unsafe fn init_metadata(nr_frames: usize) {
     assert!(nr_frames <= PADDR_LIMIT >> PAGE_SHIFT, "more frames than the linear map has room for");

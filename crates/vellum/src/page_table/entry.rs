@@ -1,4 +1,5 @@
 //! What a page-table entry says, whatever its format.
+#![expect(unsafe_code, reason = "declares what callers promise")]
 use super::geometry::*;
 #[cfg(verus_keep_ghost)]
 use vellum_machine::addr::PAGE_SIZE;
@@ -85,7 +86,7 @@ pub enum Pte {
 impl Pte {
     /// The page that a leaf maps.
     #[inline(always)]
-    pub fn as_leaf(&self) -> (r: (usize, PageProperty))
+    pub(super) fn as_leaf(&self) -> (r: (usize, PageProperty))
         requires
             self is Leaf,
         ensures
@@ -122,8 +123,6 @@ pub trait PageTableEntry<G: PagingConsts>: Send + Sync + 'static {
 
     /// Decodes a word.
     fn decode(e: u64, l: u8) -> (r: Pte)
-        requires
-            1 <= l,
         ensures
             r == Self::meaning(e, l as nat),
         opens_invariants none
@@ -131,7 +130,11 @@ pub trait PageTableEntry<G: PagingConsts>: Send + Sync + 'static {
     ;
 
     /// The word that maps a page.
-    fn leaf(pa: usize, l: u8, prop: PageProperty) -> (r: u64)
+    ///
+    /// # Safety
+    ///
+    /// 1. A page of level `l` may be mapped, and one at `pa` is aligned to its size and ends within physical memory.
+    unsafe fn leaf(pa: usize, l: u8, prop: PageProperty) -> (r: u64)
         requires
             leaf_fits::<G>(pa, l as nat),
         ensures
@@ -141,7 +144,11 @@ pub trait PageTableEntry<G: PagingConsts>: Send + Sync + 'static {
     ;
 
     /// The word that links a node.
-    fn link(pa: usize) -> (r: u64)
+    ///
+    /// # Safety
+    ///
+    /// 1. `pa` is the address of a frame.
+    unsafe fn link(pa: usize) -> (r: u64)
         requires
             node_fits(pa),
         ensures
@@ -183,7 +190,7 @@ pub trait PageTableEntry<G: PagingConsts>: Send + Sync + 'static {
     /// Links are above the lowest level, pages at or below the highest leaf level.
     proof fn levels(e: u64, l: nat)
         ensures
-            Self::meaning(e, l) is Table ==> l > 1,
+            Self::meaning(e, l) is Table ==> l != 1,
             Self::meaning(e, l) is Leaf ==> l <= G::MAX_LEAF_LEVEL || l == 1,
     ;
 }

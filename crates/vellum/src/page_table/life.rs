@@ -1,4 +1,5 @@
 //! The life of a node: made, linked, unlinked, freed.
+#![expect(unsafe_code, reason = "words of nodes are written with their permission at hand")]
 use super::config::*;
 use super::entry::*;
 use super::geometry::*;
@@ -66,7 +67,8 @@ pub(super) fn link_child<C: PageTableConfig>(
 {
     let ghost n = t.info.key();
     let ghost ni = t.info.value();
-    let v = C::Entry::link(cpa);
+    // SAFETY: a node is a whole frame below the limit.
+    let v = unsafe { C::Entry::link(cpa) };
     let tracked mut c = None;
     let tracked mut back = None;
     let e;
@@ -86,7 +88,8 @@ pub(super) fn link_child<C: PageTableConfig>(
             assert(x0.kid_ok(w.instance(), i as int));
             lemma_excludes(&mut x.auth, &mut t.lk.copy, &x.content);
         }
-        e = ptword::compare_exchange(Paddr(pa), i, cur, v, Tracked(&mut x.page));
+        // SAFETY: the permission of the node's frame is in the invariant.
+        e = unsafe { ptword::compare_exchange(Paddr(pa), i, cur, v, Tracked(&mut x.page)) };
         proof {
             if e is Ok {
                 let tracked NodeRes { page, mut auth, kids, info, mut kid_infos, lock, content } = x;
@@ -256,7 +259,8 @@ pub(super) fn unlink_child<C: PageTableConfig>(
             assert(x0.kid_ok(w.instance(), i as int));
             lemma_excludes(&mut x.auth, &mut t.lk.copy, &x.content);
         }
-        let _ = ptword::swap(Paddr(pa), i, 0, Tracked(&mut x.page));
+        // SAFETY: the permission of the node's frame is in the invariant.
+        let _ = unsafe { ptword::swap(Paddr(pa), i, 0, Tracked(&mut x.page)) };
         proof {
             let tracked NodeRes { page, mut auth, kids, info, kid_infos, lock, content } = x;
             let tracked NodeTok { lk: Locked { copy, life, leaves, stray }, info: cinfo, prot } = ct;

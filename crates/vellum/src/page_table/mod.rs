@@ -16,25 +16,27 @@ pub mod config;
 mod cursor;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 mod deferred;
-mod entry;
+pub(crate) mod entry;
 mod error;
 mod geometry;
 mod hooks;
 mod kernel;
 mod life;
+#[cfg(verus_keep_ghost)]
+pub(crate) mod mmu;
 mod lock;
-mod node;
+pub(crate) mod node;
 mod node_frame;
-mod ops;
-mod protocol;
+pub(crate) mod ops;
+pub(crate) mod protocol;
 mod retired;
-mod spec;
+pub(crate) mod spec;
 mod table;
-mod tree;
+pub(crate) mod tree;
 mod user;
 mod walk;
-mod world;
-mod x86_64;
+pub(crate) mod world;
+pub(crate) mod x86_64;
 
 pub use config::PageTableConfig;
 pub use cursor::{Cursor, CursorMut, Fragment, MapError, ProtectOp, Slot};

@@ -1,6 +1,7 @@
 //! Steps on nodes: reading without a lock, locking, and what the holder of a lock may do with a word.
 //!
 //! Each function opens the one invariant around one atomic access.
+#![expect(unsafe_code, reason = "words of nodes are read and written with their permission at hand")]
 use super::config::*;
 use super::entry::*;
 use super::geometry::*;
@@ -135,7 +136,7 @@ pub(super) proof fn lemma_node_put_back(w: &World, g0: WorldRes, g: WorldRes, n:
 }
 
 /// A protected node is in the invariant.
-pub(super) proof fn protected_node(
+pub(crate) proof fn protected_node(
     tracked w: &World,
     tracked g: &WorldRes,
     tracked r: &Nodes::reader,
@@ -191,7 +192,8 @@ pub(super) fn read_link<C: PageTableConfig>(
             protected_node(w, &g, r, p, inf);
         }
         let tracked x = g.nodes.tracked_borrow(n);
-        e = ptword::load(Paddr(pa), i, Tracked(&x.page));
+        // SAFETY: the permission of the node's frame is in the invariant.
+        e = unsafe { ptword::load(Paddr(pa), i, Tracked(&x.page)) };
         proof {
             out = follow_link::<C>(w, &g, x, i as int, e, r, p);
         }
@@ -404,6 +406,35 @@ pub(super) proof fn lemma_excludes(tracked a: &mut GhostVarAuth<Words>, tracked 
     }
 }
 
+/// Two holders of one node would have two ghost copies of its words.
+pub(crate) proof fn exclude_second_holder<C: PageTableConfig>(
+    tracked w: &World,
+    tracked g: &mut WorldRes,
+    tracked r: &Nodes::reader,
+    tracked a: &mut NodeTok,
+    tracked b: &NodeTok,
+)
+    requires
+        WorldInv::inv(w.key(), *old(g)),
+        w.key().inst == w.instance(),
+        old(a).ok::<C>(*w, *r),
+        b.ok::<C>(*w, *r),
+        old(a).info.key() == b.info.key(),
+    ensures
+        false,
+{
+    protected_node(w, g, r, &a.prot, &a.info);
+    a.info.agree(&b.info);
+    let n = a.info.key();
+    let tracked mut x = g.nodes.tracked_remove(n);
+    x.auth.agree(&b.lk.copy);
+    let len = b.lk.copy@.words.len();
+    let other = Words { words: a.lk.copy@.words.push(0), kids: a.lk.copy@.kids };
+    x.auth.update(&mut a.lk.copy, other);
+    x.auth.agree(&b.lk.copy);
+    assert(b.lk.copy@.words.len() == len + 1);
+}
+
 /// The holder's read of a word.
 #[inline(always)]
 pub(super) fn load<C: PageTableConfig>(
@@ -435,7 +466,8 @@ pub(super) fn load<C: PageTableConfig>(
         proof {
             x.auth.agree(&t.lk.copy);
         }
-        e = ptword::load(Paddr(pa), i, Tracked(&x.page));
+        // SAFETY: the permission of the node's frame is in the invariant.
+        e = unsafe { ptword::load(Paddr(pa), i, Tracked(&x.page)) };
     });
     proof {
         C::Entry::noted_is_no_meaning(e, t.words()[i as int], t.level());
@@ -482,7 +514,8 @@ pub(super) fn load_link<C: PageTableConfig>(
         proof {
             x.auth.agree(&t.lk.copy);
         }
-        e = ptword::load(Paddr(pa), i, Tracked(&x.page));
+        // SAFETY: the permission of the node's frame is in the invariant.
+        e = unsafe { ptword::load(Paddr(pa), i, Tracked(&x.page)) };
         proof {
             out = follow_link::<C>(w, &g, x, i as int, e, r, &t.prot);
         }
@@ -617,7 +650,8 @@ pub(super) fn swap<C: PageTableConfig>(
             x.auth.agree(&t.lk.copy);
             lemma_excludes(&mut x.auth, &mut t.lk.copy, &x.content);
         }
-        e = ptword::swap(Paddr(pa), i, v, Tracked(&mut x.page));
+        // SAFETY: the permission of the node's frame is in the invariant.
+        e = unsafe { ptword::swap(Paddr(pa), i, v, Tracked(&mut x.page)) };
         proof {
             x.auth.update(&mut t.lk.copy, Words { words: x.page.words(), kids: x.kids.value() });
             lemma_plain_step::<C>(w.instance(), x0, x, i as int, v);
@@ -668,7 +702,8 @@ pub(super) fn compare_exchange<C: PageTableConfig>(
             x.auth.agree(&t.lk.copy);
             lemma_excludes(&mut x.auth, &mut t.lk.copy, &x.content);
         }
-        o = ptword::compare_exchange(Paddr(pa), i, cur, v, Tracked(&mut x.page));
+        // SAFETY: the permission of the node's frame is in the invariant.
+        o = unsafe { ptword::compare_exchange(Paddr(pa), i, cur, v, Tracked(&mut x.page)) };
         proof {
             if o is Ok {
                 x.auth.update(&mut t.lk.copy, Words { words: x.page.words(), kids: x.kids.value() });

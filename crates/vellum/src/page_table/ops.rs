@@ -1,4 +1,5 @@
 //! What a cursor does inside its locked sub-tree.
+#![expect(unsafe_code, reason = "words of new nodes are written with their permission at hand")]
 use super::config::*;
 use super::entry::*;
 use super::geometry::*;
@@ -352,12 +353,14 @@ fn fill<C: PageTableConfig>(cpa: usize, l: u8, e: u64, Tracked(new): Tracked<&mu
             lemma_part_fits::<C>(pa, l as nat, j as int);
             assert(j * step >= 0) by (nonlinear_arith);
         }
-        let part = C::Entry::leaf(pa + j * step, l - 1, prop);
+        // SAFETY: a part of a page that fits fits.
+        let part = unsafe { C::Entry::leaf(pa + j * step, l - 1, prop) };
         let word = C::Entry::with_noted(part, e);
         proof {
             C::Entry::noted_is_no_meaning(word, part, (l - 1) as nat);
         }
-        ptword::store_unreachable(vellum_machine::addr::Paddr(cpa), j, word, Tracked(&mut new.page));
+        // SAFETY: the permission of the new node's frame is at hand.
+        unsafe { ptword::store_unreachable(vellum_machine::addr::Paddr(cpa), j, word, Tracked(&mut new.page)) };
         j = j + 1;
     }
 }

@@ -189,7 +189,8 @@ impl<C: PageTableConfig> PageTable<C> {
             decreases K::TOP_HI - i,
         {
             let word = shared.root_word(i);
-            ptword::store_unreachable(Paddr(pa), i, word, Tracked(&mut new.page));
+            // SAFETY: the permission of the new node's frame is at hand.
+            unsafe { ptword::store_unreachable(Paddr(pa), i, word, Tracked(&mut new.page)) };
             i = i + 1;
         }
         let w = &WORLD;

@@ -1,4 +1,5 @@
 //! Moving through a locked range: what is next, what is empty, what is taken.
+#![expect(unsafe_code, reason = "words are made of addresses that are known to fit")]
 use super::config::*;
 use super::entry::*;
 use super::geometry::*;
@@ -486,7 +487,8 @@ pub fn set_property<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree
         lemma_here::<C>(*g, *m, p as nat, f.l as nat);
     }
     let i = entry_index::<C::Consts>(p, f.l);
-    let leaf = C::Entry::leaf(pa, f.l, prop);
+    // SAFETY: what a leaf maps fits.
+    let leaf = unsafe { C::Entry::leaf(pa, f.l, prop) };
     let mut word = f.word;
     loop
         invariant
@@ -626,7 +628,8 @@ pub fn put<C: PageTableConfig>(
         }
         if f.l == l {
             let (es, ee) = entry_range::<C::Consts>(v, l);
-            let e = C::Entry::leaf(pa, l, prop);
+            // SAFETY: what an item maps fits.
+            let e = unsafe { C::Entry::leaf(pa, l, prop) };
             let (word, old_tok) = replace::<C>(g, Tracked(m), Ghost(k), f.pa, i, e, Tracked(Some(tok.get())));
             proof {
                 lemma_put::<C>(*g, m0, m1, *m, v, n, pa, l, prop, f, es, ee, i as int, e);

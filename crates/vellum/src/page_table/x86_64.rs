@@ -1,4 +1,5 @@
 //! The entry format of x86-64 (Intel SDM vol. 3, section 5.5.4, tables 5-15 to 5-20), for any shape of tree.
+#![expect(unsafe_code, reason = "implements functions that are promised addresses that fit")]
 use super::entry::*;
 use super::geometry::*;
 use core::marker::PhantomData;
@@ -208,7 +209,7 @@ impl<G: PagingConsts> PageTableEntry<G> for X86Entry<G> {
     open spec fn meaning(e: u64, l: nat) -> Pte {
         if l == 1 || (l <= G::MAX_LEAF_LEVEL && e & 0x80 != 0) {
             if is_mapped(e) { Pte::Leaf((e & ADDRESS) as usize, property(e)) } else { Pte::Absent }
-        } else if e & 1 != 0 && l > 1 {
+        } else if e & 1 != 0 {
             Pte::Table((e & ADDRESS) as usize)
         } else {
             Pte::Absent
@@ -231,7 +232,7 @@ impl<G: PagingConsts> PageTableEntry<G> for X86Entry<G> {
     }
 
     #[inline(always)]
-    fn leaf(pa: usize, l: u8, prop: PageProperty) -> u64 {
+    unsafe fn leaf(pa: usize, l: u8, prop: PageProperty) -> u64 {
         let f = flags(prop);
         let size: u64 = if l > 1 { 0x80 } else { 0 };
         let x = pa as u64;
@@ -254,7 +255,7 @@ impl<G: PagingConsts> PageTableEntry<G> for X86Entry<G> {
     }
 
     #[inline(always)]
-    fn link(pa: usize) -> u64 {
+    unsafe fn link(pa: usize) -> u64 {
         let x = pa as u64;
         let r = x | 7;
         proof {
