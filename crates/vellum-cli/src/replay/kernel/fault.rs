@@ -158,6 +158,14 @@ fn allows(prot: Prot, access: FaultAccess) -> bool {
     }
 }
 
+fn entry_allows(property: PageProperty, access: FaultAccess) -> bool {
+    match access {
+        FaultAccess::Read => property.access != Access::None,
+        FaultAccess::Write => matches!(property.access, Access::RW | Access::RWX),
+        FaultAccess::Execute => matches!(property.access, Access::RX | Access::RWX),
+    }
+}
+
 impl Keeper {
     /// Resolves a fault. The page is locked first and its area read then: whoever changes both changes the area first.
     pub(super) fn resolve(&self, space: &Arc<VmSpace>, fault: &PageFault) -> Result<(), FaultError> {
@@ -188,10 +196,12 @@ impl Keeper {
             Some(item) if fault.access == FaultAccess::Write && on_write(item.prop) == OnWrite::Copy => {
                 self.unshare(&mut cursor, at, &area, item)
             }
-            Some(_) => {
+            Some(item) if entry_allows(item.prop, fault.access) => {
                 count(&self.counters.spurious);
                 Ok(())
             }
+            // the entry is not what the area says: nothing here can mend that, and the access has to fail
+            Some(_) => Err(refused),
         }
     }
 
