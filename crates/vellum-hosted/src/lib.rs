@@ -21,3 +21,8 @@ pub use config::{Holes, LEAST_MEMORY, MOST_MEMORY, MachineConfig, Speculation};
 pub use error::{BootError, Window};
 pub use machine::Machine;
 pub use scope::{Scope, ScopedHandle};
+
+/// The code in the project's README is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

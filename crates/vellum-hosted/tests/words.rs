@@ -1,5 +1,5 @@
 //! The words of page tables and the contents of frames, in the memory of a machine.
-#![allow(unsafe_code, reason = "fills frames that belong to the tests")]
+#![allow(unsafe_code, reason = "reaches words that belong to the tests")]
 mod common;
 
 use common::{AREA, config, get, machine, set};
@@ -19,6 +19,30 @@ fn at(frame: Paddr, i: usize) -> Paddr {
     Paddr(frame.0 + 8 * i)
 }
 
+/// Writes a word of the test's frame as one that no walker reaches.
+fn store(i: usize, v: u64) {
+    // SAFETY: the frame belongs to the tests, and the index is below 512.
+    unsafe { ptword::store_unreachable(AREA, i, v, ghost()) }
+}
+
+/// Reads a word of the test's frame.
+fn load(i: usize) -> u64 {
+    // SAFETY: as in `store`.
+    unsafe { ptword::load(AREA, i, ghost()) }
+}
+
+/// Replaces a word of the test's frame.
+fn swap(i: usize, v: u64) -> u64 {
+    // SAFETY: as in `store`.
+    unsafe { ptword::swap(AREA, i, v, ghost()) }
+}
+
+/// Replaces a word of the test's frame if it is `current`.
+fn compare_exchange(i: usize, current: u64, v: u64) -> Result<u64, u64> {
+    // SAFETY: as in `store`.
+    unsafe { ptword::compare_exchange(AREA, i, current, v, ghost()) }
+}
+
 #[test]
 fn a_frame_is_filled_with_zeros_and_no_more() {
     let _machine = machine(config());
@@ -34,12 +58,12 @@ fn a_frame_is_filled_with_zeros_and_no_more() {
 fn words_of_a_table_are_where_a_walker_reads_them() {
     let _machine = machine(config());
     for i in [0, 1, 511] {
-        ptword::store_unreachable(AREA, i, 0x1000 + i as u64, ghost());
+        store(i, 0x1000 + i as u64);
         assert_eq!(get(at(AREA, i)), 0x1000 + i as u64);
-        assert_eq!(ptword::load(AREA, i, ghost()), 0x1000 + i as u64);
-        assert_eq!(ptword::swap(AREA, i, 7, ghost()), 0x1000 + i as u64);
-        assert_eq!(ptword::compare_exchange(AREA, i, 8, 9, ghost()), Err(7));
-        assert_eq!(ptword::compare_exchange(AREA, i, 7, 9, ghost()), Ok(7));
+        assert_eq!(load(i), 0x1000 + i as u64);
+        assert_eq!(swap(i, 7), 0x1000 + i as u64);
+        assert_eq!(compare_exchange(i, 8, 9), Err(7));
+        assert_eq!(compare_exchange(i, 7, 9), Ok(7));
         assert_eq!(get(at(AREA, i)), 9);
     }
 }
@@ -49,7 +73,7 @@ fn what_a_walker_notes_meanwhile_comes_out_of_the_swap() {
     const DIRTY: u64 = 1 << 6;
     let _machine = machine(config());
     let noted = AtomicBool::new(false);
-    ptword::store_unreachable(AREA, 0, 1, ghost());
+    store(0, 1);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             common::word(AREA).fetch_or(DIRTY, Ordering::SeqCst);
@@ -57,12 +81,12 @@ fn what_a_walker_notes_meanwhile_comes_out_of_the_swap() {
         });
         let mut came_out = false;
         while !(came_out || noted.load(Ordering::SeqCst) && get(AREA) & DIRTY == 0) {
-            came_out |= ptword::swap(AREA, 0, 1, ghost()) & DIRTY != 0;
+            came_out |= swap(0, 1) & DIRTY != 0;
         }
         assert!(came_out, "the dirty bit was lost");
     });
     set(AREA, 1);
-    let stale = ptword::load(AREA, 0, ghost());
+    let stale = load(0);
     set(AREA, 1 | DIRTY);
-    assert_eq!(ptword::compare_exchange(AREA, 0, stale, 0, ghost()), Err(1 | DIRTY));
+    assert_eq!(compare_exchange(0, stale, 0), Err(1 | DIRTY));
 }

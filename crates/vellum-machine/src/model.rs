@@ -17,8 +17,11 @@ pub ghost struct WalkerShape {
 
 /// What a walk may be used for.
 pub ghost struct Rights {
+    /// For writing.
     pub write: bool,
+    /// For user mode.
     pub user: bool,
+    /// For fetching instructions.
     pub execute: bool,
 }
 

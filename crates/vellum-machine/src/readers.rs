@@ -3,9 +3,9 @@
 //! The order of a reader's entry and what it reads afterwards against an unlinking and the reading of the count
 //! afterwards is the store-load order of Dekker's algorithm: both sides are sequentially consistent.
 use core::sync::atomic::{AtomicU64, Ordering, fence};
-use vstd::atomic::PermissionU64;
 #[cfg(verus_keep_ghost)]
 use vstd::atomic::PermissionDataU64;
+use vstd::atomic::PermissionU64;
 use vstd::prelude::*;
 
 verus! {

@@ -9,11 +9,11 @@ mod barrier;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod boot;
 pub mod frame;
-pub mod page_table;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod io;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod kspace;
+pub mod page_table;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod space;
 #[cfg_attr(verus_keep_ghost, verifier::external)]

@@ -156,6 +156,7 @@ impl<M> Untyped<M> {
 
 impl<M: AnyUFrameMeta> Untyped<M> {
     /// Makes the evidence.
+    #[expect(clippy::new_without_default, reason = "evidence is made where it is asked for")]
     pub fn new() -> Self {
         proof {
             declared_untyped::<M>();

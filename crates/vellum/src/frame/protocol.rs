@@ -121,6 +121,11 @@ tokenized_state_machine!(SlotMachine {
     }
 
     #[invariant]
+    pub fn as_many_as_counted(&self) -> bool {
+        self.shared.len() == if is_shared(self.rc) { self.rc as nat } else { 0 }
+    }
+
+    #[invariant]
     pub fn tokens_agree(&self) -> bool {
         forall |p: SlotPerm| #[trigger] self.shared.count(p) > 0 ==> is_shared(self.rc) && self.kept == Some(p)
     }

@@ -113,6 +113,7 @@ pub(super) fn claim(pa: Paddr) -> (r: Result<(&'static MetaSlot, Tracked<BusyOwn
             &&& x.1@.of(*x.0)
             &&& x.1@.perm.vacant()
         },
+        r matches Err(e) ==> judges(e, pa) && !(e is Unused),
     no_unwind
 {
     match get_slot(pa) {
@@ -233,6 +234,7 @@ impl<M: AnyFrameMeta> Frame<M> {
     #[verus_spec(r =>
         ensures
             r matches Ok(f) ==> f.pa() == paddr && f.content() == typed(metadata),
+            r matches Err(e) ==> judges(e, paddr) && !(e is Unused),
     )]
     #[inline(always)]
     pub fn from_unused(paddr: Paddr, metadata: M) -> Result<Self, GetFrameError> {
@@ -246,7 +248,7 @@ impl<M: AnyFrameMeta> Frame<M> {
     #[verus_spec(r =>
         ensures
             r matches Ok(f) ==> f.pa() == paddr && f.content() == typed(metadata),
-            r matches Err(e) ==> e.1 == metadata,
+            r matches Err(e) ==> e.1 == metadata && judges(e.0, paddr) && !(e.0 is Unused),
     )]
     #[inline(always)]
     pub fn try_from_unused(paddr: Paddr, metadata: M) -> Result<Self, (GetFrameError, M)> {
@@ -282,7 +284,11 @@ impl Frame<dyn AnyFrameMeta> {
     /// - [`GetFrameError::OutOfBound`]: it is beyond physical memory.
     /// - [`GetFrameError::Unused`], [`GetFrameError::Unique`], [`GetFrameError::Busy`]: the frame is not shared.
     /// - [`GetFrameError::InUse`]: the frame has as many handles as can be counted.
-    #[verus_spec(r => ensures r matches Ok(f) ==> f.pa() == paddr)]
+    #[verus_spec(r =>
+        ensures
+            r matches Ok(f) ==> f.pa() == paddr,
+            r matches Err(e) ==> judges(e, paddr),
+    )]
     pub fn from_in_use(paddr: Paddr) -> Result<Self, GetFrameError> {
         let slot = get_slot(paddr)?;
         let tok = slot.upgrade(paddr)?;

@@ -600,6 +600,7 @@ impl MetaSlot {
 
     /// The operations of the metadata's type, for the holder of a token.
     #[inline(always)]
+    #[expect(clippy::explicit_auto_deref, reason = "the verifier has no implicit dereference")]
     pub(crate) fn vtable(&self, Tracked(tok): Tracked<&SharedTok>) -> (r: VtRef)
         requires
             shared_of(*tok, *self),

@@ -1,4 +1,5 @@
 //! Where the slots are: one per frame of physical memory, in the metadata region.
+#![allow(clippy::manual_is_multiple_of, reason = "the contracts and the proofs speak of remainders")]
 #![expect(unsafe_code, reason = "slots are reached through raw pointers into the metadata region")]
 use super::error::GetFrameError;
 use super::slot::MetaSlot;
@@ -26,6 +27,17 @@ pub open spec fn has_slot(pa: Paddr) -> bool {
     &&& is_managed(pa)
     &&& is_frame(pa)
     &&& slot_at(pa).pa() == pa
+}
+
+/// The error is right for the address: it is about this one, and the cause is what its name says.
+pub open spec fn judges(error: GetFrameError, pa: Paddr) -> bool {
+    match error {
+        GetFrameError::NotAligned(p) => p == pa && pa.0 % PAGE_SIZE != 0,
+        GetFrameError::OutOfBound(p) => p == pa && pa.0 % PAGE_SIZE == 0 && !has_slot(pa),
+        GetFrameError::InUse(p) | GetFrameError::Unused(p) | GetFrameError::Busy(p) | GetFrameError::Unique(
+            p,
+        ) => p == pa && has_slot(pa),
+    }
 }
 
 /// The slot is one of the metadata region, and not one that was made elsewhere.
@@ -85,12 +97,7 @@ pub(super) fn meta_to_frame(va: usize) -> (r: Paddr)
 pub(crate) fn get_slot(pa: Paddr) -> (r: Result<&'static MetaSlot, GetFrameError>)
     ensures
         r matches Ok(slot) ==> has_slot(pa) && *slot == slot_at(pa),
-        r matches Err(e) ==> e == if pa.0 % PAGE_SIZE != 0 {
-            GetFrameError::NotAligned(pa)
-        } else {
-            GetFrameError::OutOfBound(pa)
-        },
-        has_slot(pa) ==> r is Ok,
+        r matches Err(e) ==> !has_slot(pa) && judges(e, pa),
     opens_invariants none
     no_unwind
 {

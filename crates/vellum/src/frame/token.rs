@@ -2,6 +2,7 @@
 //!
 //! Maps of tokens are keyed by [`Paddr`].
 #![cfg_attr(not(verus_keep_ghost), allow(unused_variables, reason = "tokens are for the proofs alone"))]
+#![allow(clippy::extra_unused_type_parameters, reason = "the contracts use them")]
 use super::kind::*;
 use super::slot::*;
 #[cfg(verus_keep_ghost)]
@@ -13,7 +14,7 @@ verus! {
 
 /// Lends a token.
 #[inline(always)]
-pub(crate) fn as_ref<'a, T>(token: &'a Tracked<T>) -> (r: Tracked<&'a T>)
+pub(crate) fn as_ref<T>(token: &Tracked<T>) -> (r: Tracked<&T>)
     ensures
         *r@ == token@,
     opens_invariants none
@@ -24,7 +25,7 @@ pub(crate) fn as_ref<'a, T>(token: &'a Tracked<T>) -> (r: Tracked<&'a T>)
 
 /// Lends a token to be changed.
 #[inline(always)]
-pub(crate) fn as_mut<'a, T>(token: &'a mut Tracked<T>) -> (r: Tracked<&'a mut T>)
+pub(crate) fn as_mut<T>(token: &mut Tracked<T>) -> (r: Tracked<&mut T>)
     ensures
         *r@ == old(token)@,
         *final(r@) == final(token)@,
@@ -95,7 +96,7 @@ pub(crate) fn take<M: ?Sized + FrameKind>(toks: &mut Toks, pa: Paddr) -> (r: Tra
 
 /// Lends the count of a frame.
 #[inline(always)]
-pub(crate) fn at<'a, M: ?Sized + FrameKind>(toks: &'a Toks, pa: Paddr) -> (r: Tracked<&'a SharedTok>)
+pub(crate) fn at<M: ?Sized + FrameKind>(toks: &Toks, pa: Paddr) -> (r: Tracked<&SharedTok>)
     requires
         has_frame::<M>(toks@, pa),
     ensures

@@ -235,6 +235,7 @@ impl<M: AnyFrameMeta> UniqueFrame<M> {
     #[verus_spec(r =>
         ensures
             r matches Ok(f) ==> f.pa() == paddr && f.content() == typed(metadata),
+            r matches Err(e) ==> judges(e, paddr) && !(e is Unused),
     )]
     #[inline(always)]
     pub fn from_unused(paddr: Paddr, metadata: M) -> Result<Self, GetFrameError> {

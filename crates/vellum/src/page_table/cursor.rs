@@ -1,25 +1,34 @@
 //! Cursors: a locked range of a page table, and a position in it.
 #![expect(unsafe_code, reason = "takes items apart and puts them together again, each once")]
+#![cfg_attr(not(verus_keep_ghost), allow(unused_variables, reason = "what only the proofs use"))]
+#![allow(non_shorthand_field_patterns, reason = "the expansion of patterns in `verus!`")]
+#![allow(clippy::manual_is_multiple_of, reason = "the contracts and the proofs speak of remainders")]
 use super::config::*;
 use super::entry::*;
 use super::error::*;
 use super::geometry::*;
+#[cfg(verus_keep_ghost)]
 use super::life::*;
 use super::lock::*;
+#[cfg(verus_keep_ghost)]
 use super::node::*;
 use super::ops::*;
+#[cfg(verus_keep_ghost)]
 use super::protocol::*;
 use super::retired::*;
+#[cfg(verus_keep_ghost)]
 use super::spec::*;
 use super::table::*;
 use super::tree::*;
 use super::walk;
 use super::walk::*;
+#[cfg(verus_keep_ghost)]
 use super::world::World;
 use core::marker::PhantomData;
 use core::ops::Range;
 use vellum_machine::addr::*;
 use vellum_machine::owned::*;
+#[cfg(verus_keep_ghost)]
 use vellum_machine::readers::NR_COUNTS;
 use vstd::prelude::*;
 
@@ -37,6 +46,7 @@ pub(super) struct Session<C: PageTableConfig> {
 }
 
 impl<C: PageTableConfig> Session<C> {
+    /// The range is locked, and the position is in it or at its end.
     #[verifier::type_invariant]
     pub(super) open spec fn wf(self) -> bool {
         &&& self.g.ok::<C>(self.tree@)
@@ -664,7 +674,7 @@ fn clamp<C: PageTableConfig>(v: usize) -> Vaddr
     va_of::<C>(if v < top { v } else { top })
 }
 
-/// What is at the cursor.
+/// What is at a cursor.
 pub struct Slot<C: PageTableConfig> {
     /// The addresses of the entry that decides, as far as the cursor is locked for them.
     pub range: Range<Vaddr>,
@@ -674,7 +684,7 @@ pub struct Slot<C: PageTableConfig> {
     pub ad: AccessedDirty,
 }
 
-/// A mapping was refused.
+/// Why a mapping was refused, and what was to be mapped. Nothing changed.
 pub struct MapError<I> {
     /// Why.
     pub error: PageTableError,
@@ -685,7 +695,7 @@ pub struct MapError<I> {
 /// Something that was taken out of a table.
 ///
 /// It is to be kept until the translation caches have forgotten it.
-#[must_use]
+#[must_use = "translation caches may still lead to it: it is to be kept until they are flushed"]
 pub enum Fragment<C: PageTableConfig> {
     /// A mapping.
     Leaf {
@@ -700,13 +710,26 @@ pub enum Fragment<C: PageTableConfig> {
     Node(RetiredNode),
 }
 
-/// A locked range of a page table, to look at.
+/// A locked range of a page table to look at, and a position in it.
+///
+/// The range is unlocked when the cursor is dropped. Until then nobody else changes what is mapped in it.
+#[must_use = "the range is unlocked when the cursor is dropped"]
 pub struct Cursor<'a, C: PageTableConfig> {
     session: Owned<Session<C>>,
     table: PhantomData<&'a PageTable<C>>,
 }
 
-/// A locked range of a page table, to change.
+/// A locked range of a page table to change, and a position in it.
+///
+/// The range is unlocked when the cursor is dropped. Translation caches are the caller's business: what
+/// [`map`](Self::map) and [`take_next`](Self::take_next) give back is to be kept until they are flushed.
+///
+/// # Guarantees
+///
+/// - An operation that is refused changes nothing.
+/// - `map` changes exactly the pages of its item; `take_next` exactly those of the mapping that it returns;
+///   [`protect_next`](Self::protect_next) nothing but the properties in the range that it returns.
+#[must_use = "the range is unlocked when the cursor is dropped"]
 pub struct CursorMut<'a, C: PageTableConfig> {
     session: Owned<Session<C>>,
     table: PhantomData<&'a PageTable<C>>,
@@ -714,6 +737,9 @@ pub struct CursorMut<'a, C: PageTableConfig> {
 
 impl<C: PageTableConfig> PageTable<C> {
     /// Locks a range to look at it.
+    ///
+    /// Waits for cursors over the same nodes, and serves calls of other processors meanwhile. Whoever has such a cursor
+    /// and asks for another waits for ever.
     ///
     /// # Errors
     ///
@@ -723,7 +749,7 @@ impl<C: PageTableConfig> PageTable<C> {
         Ok(Cursor { session: Owned::new(Session::new(self, range)?), table: PhantomData })
     }
 
-    /// Locks a range to change it.
+    /// Locks a range to change it, as [`cursor`](Self::cursor).
     ///
     /// # Errors
     ///
@@ -734,12 +760,12 @@ impl<C: PageTableConfig> PageTable<C> {
 }
 
 impl<C: PageTableConfig> Cursor<'_, C> {
-    /// Where the cursor is.
+    /// Returns the address at which the cursor is: in its range, or its end.
     pub fn virt_addr(&self) -> Vaddr {
         self.session.get().va()
     }
 
-    /// The range that is locked.
+    /// Returns the range that is locked.
     pub fn range(&self) -> Range<Vaddr> {
         self.session.get().range()
     }
@@ -748,12 +774,13 @@ impl<C: PageTableConfig> Cursor<'_, C> {
     ///
     /// # Errors
     ///
-    /// [`PageTableError::NotAligned`], [`PageTableError::OutOfRange`].
+    /// - [`PageTableError::NotAligned`]: it is not the address of a page.
+    /// - [`PageTableError::OutOfRange`]: it is not in the range.
     pub fn jump(&mut self, va: Vaddr) -> Result<(), PageTableError> {
         self.session.get_mut().jump(va)
     }
 
-    /// What is mapped here.
+    /// Returns what is mapped here, with a count of its own.
     ///
     /// # Errors
     ///
@@ -766,24 +793,25 @@ impl<C: PageTableConfig> Cursor<'_, C> {
     ///
     /// # Errors
     ///
-    /// [`PageTableError::NotAligned`], [`PageTableError::OutOfRange`].
+    /// - [`PageTableError::NotAligned`]: `len` is no number of whole pages.
+    /// - [`PageTableError::OutOfRange`]: `len` bytes reach past the end of the range.
     pub fn find_next(&mut self, len: usize) -> Result<Option<Vaddr>, PageTableError> {
         self.session.get_mut().find_next(len)
     }
 }
 
 impl<C: PageTableConfig> CursorMut<'_, C> {
-    /// As [`Cursor::virt_addr`].
+    /// Returns the address at which the cursor is: in its range, or its end.
     pub fn virt_addr(&self) -> Vaddr {
         self.session.get().va()
     }
 
-    /// As [`Cursor::range`].
+    /// Returns the range that is locked.
     pub fn range(&self) -> Range<Vaddr> {
         self.session.get().range()
     }
 
-    /// As [`Cursor::jump`].
+    /// Goes to an address of the range.
     ///
     /// # Errors
     ///
@@ -792,7 +820,7 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
         self.session.get_mut().jump(va)
     }
 
-    /// As [`Cursor::query`].
+    /// Returns what is mapped here, with a count of its own.
     ///
     /// # Errors
     ///
@@ -801,7 +829,7 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
         self.session.get().query()
     }
 
-    /// As [`Cursor::find_next`].
+    /// Goes to the next mapped address within `len` bytes and returns it. Without one, goes to the end of `len`.
     ///
     /// # Errors
     ///
@@ -815,8 +843,12 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     ///
     /// # Errors
     ///
-    /// With the item: [`PageTableError::NotAligned`] to the item's size, [`OutOfRange`](PageTableError::OutOfRange),
-    /// [`Occupied`](PageTableError::Occupied), [`NoMemory`](PageTableError::NoMemory).
+    /// With the item:
+    ///
+    /// - [`PageTableError::NotAligned`]: the position is not aligned to the size of the item.
+    /// - [`PageTableError::OutOfRange`]: the item reaches past the end of the range.
+    /// - [`PageTableError::Occupied`]: there is a node where a huge page would go.
+    /// - [`PageTableError::NoMemory`]: there is no frame for a node on the way.
     pub fn map(&mut self, item: C::Item) -> Result<Option<C::Item>, MapError<C::Item>> {
         self.session.get_mut().map(item)
     }
@@ -828,8 +860,9 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     ///
     /// # Errors
     ///
-    /// [`PageTableError::NotAligned`], [`OutOfRange`](PageTableError::OutOfRange),
-    /// [`NoMemory`](PageTableError::NoMemory) to split a huge page.
+    /// - [`PageTableError::NotAligned`]: `len` is no number of whole pages.
+    /// - [`PageTableError::OutOfRange`]: `len` bytes reach past the end of the range.
+    /// - [`PageTableError::NoMemory`]: there is no frame to split a huge page.
     pub fn take_next(&mut self, len: usize) -> Result<Option<Fragment<C>>, PageTableError> {
         self.session.get_mut().take_next(len)
     }
@@ -837,8 +870,11 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     /// Gives the next mapping within `len` bytes the property that `op` makes of its own, goes past it, and returns
     /// its addresses. Without one, goes to the end of `len`.
     ///
-    /// A huge page that reaches past the borders is split. Translation caches are not flushed. A panic in `op` changes
-    /// nothing.
+    /// A huge page that reaches past the borders is split. Translation caches are not flushed.
+    ///
+    /// # Panics
+    ///
+    /// Where `op` does. What is mapped is then as it was, and the cursor where it was.
     ///
     /// # Errors
     ///

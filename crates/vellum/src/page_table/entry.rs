@@ -84,7 +84,7 @@ pub enum Pte {
 }
 
 impl Pte {
-    /// The page that a leaf maps.
+    /// Returns the page that a leaf maps.
     #[inline(always)]
     pub(super) fn as_leaf(&self) -> (r: (usize, PageProperty))
         requires
@@ -129,7 +129,7 @@ pub trait PageTableEntry<G: PagingConsts>: Send + Sync + 'static {
         no_unwind
     ;
 
-    /// The word that maps a page.
+    /// Returns the word that maps a page.
     ///
     /// # Safety
     ///
@@ -143,7 +143,7 @@ pub trait PageTableEntry<G: PagingConsts>: Send + Sync + 'static {
         no_unwind
     ;
 
-    /// The word that links a node.
+    /// Returns the word that links a node.
     ///
     /// # Safety
     ///
@@ -158,13 +158,13 @@ pub trait PageTableEntry<G: PagingConsts>: Send + Sync + 'static {
         no_unwind
     ;
 
-    /// What hardware noted in a word.
+    /// Returns what hardware noted in a word.
     fn accessed_dirty(e: u64) -> AccessedDirty
         opens_invariants none
         no_unwind
     ;
 
-    /// The word `e` with what hardware noted in `from`.
+    /// Returns the word `e` with what hardware noted in `from`.
     fn with_noted(e: u64, from: u64) -> (r: u64)
         ensures
             same_word(r, e),
@@ -195,8 +195,6 @@ pub trait PageTableEntry<G: PagingConsts>: Send + Sync + 'static {
     ;
 }
 
-} // verus!
-
 impl SoftBits {
     /// Neither bit.
     pub const NONE: SoftBits = SoftBits { a: false, b: false };
@@ -209,7 +207,7 @@ impl SoftBits {
 }
 
 impl PageProperty {
-    /// A property of user pages: cached, not global, no soft bits.
+    /// Makes a property of user pages: cached, not global, no soft bits.
     pub const fn user(access: Access) -> Self {
         PageProperty {
             access,
@@ -220,7 +218,7 @@ impl PageProperty {
         }
     }
 
-    /// A property of kernel pages: cached, global, no soft bits.
+    /// Makes a property of kernel pages: cached, global, no soft bits.
     pub const fn kernel(access: Access) -> Self {
         PageProperty {
             access,
@@ -231,30 +229,32 @@ impl PageProperty {
         }
     }
 
-    /// The same with other soft bits.
+    /// Returns the same with other soft bits.
     pub const fn with_soft(self, soft: SoftBits) -> Self {
         PageProperty { soft, ..self }
     }
 
-    /// The same with another access.
+    /// Returns the same with another access.
     pub const fn with_access(self, access: Access) -> Self {
         PageProperty { access, ..self }
     }
 }
 
 impl Access {
-    /// Whether reading is allowed.
+    /// Says whether reading is allowed.
     pub const fn readable(self) -> bool {
         !matches!(self, Access::None)
     }
 
-    /// Whether writing is allowed.
+    /// Says whether writing is allowed.
     pub const fn writable(self) -> bool {
         matches!(self, Access::RW | Access::RWX)
     }
 
-    /// Whether fetching instructions is allowed.
+    /// Says whether fetching instructions is allowed.
     pub const fn executable(self) -> bool {
         matches!(self, Access::RX | Access::RWX)
     }
 }
+
+} // verus!

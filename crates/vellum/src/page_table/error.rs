@@ -42,11 +42,14 @@ pub enum PageTableError {
 
 } // verus!
 
+#[cfg_attr(verus_keep_ghost, verifier::external)]
 impl core::fmt::Display for PageTableError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             PageTableError::Empty { va } => write!(f, "the range at {va} is empty"),
-            PageTableError::Reversed { start, end } => write!(f, "the range {start}..{end} ends before it starts"),
+            PageTableError::Reversed { start, end } => {
+                write!(f, "the range {start}..{end} ends before it starts")
+            }
             PageTableError::NotAligned { at } => write!(f, "{at:#x} is not a multiple of the page size"),
             PageTableError::OutOfRange { va } => write!(f, "{va} is out of range"),
             PageTableError::Occupied { va } => write!(f, "there are smaller mappings at {va}"),
@@ -56,4 +59,5 @@ impl core::fmt::Display for PageTableError {
     }
 }
 
+#[cfg_attr(verus_keep_ghost, verifier::external)]
 impl core::error::Error for PageTableError {}

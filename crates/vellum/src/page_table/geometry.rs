@@ -86,6 +86,7 @@ pub open spec fn span(nr: nat, l: nat) -> nat {
 
 //================ page numbers: lemmas ================
 
+/// Prefixes are in the order of the pages.
 pub proof fn lemma_pre_mono(nr: nat, a: nat, b: nat, k: nat)
     requires
         a <= b,
@@ -113,6 +114,7 @@ pub proof fn lemma_pre_step(nr: nat, v: nat, l: nat)
     reveal(pre);
 }
 
+/// Without digits nothing is dropped.
 pub proof fn lemma_pre_zero(nr: nat, v: nat)
     ensures
         pre(nr, v, 0) == v,
@@ -261,6 +263,7 @@ pub proof fn lemma_pre_top(nr: nat, v: nat, k: nat)
         requires q * p <= v, v < p;
 }
 
+/// There are pages below every entry.
 pub proof fn lemma_pages_pos(nr: nat, k: nat)
     requires
         nr >= 1,
@@ -290,21 +293,6 @@ pub proof fn lemma_total_pages<G: PagingConsts>()
 
 //================ page numbers: code ================
 
-/// Pages in the whole tree.
-#[inline(always)]
-pub fn total_pages<G: PagingConsts>() -> (r: usize)
-    ensures
-        r == pages(G::NR_ENTRIES as nat, G::LEVELS as nat),
-        1 <= r <= 0x2000_0000_0000,
-    opens_invariants none
-    no_unwind
-{
-    proof {
-        G::consts_ok();
-    }
-    pages_below::<G>(G::LEVELS)
-}
-
 /// Pages below one node of level `k`, which is one entry of level `k + 1`.
 #[inline(always)]
 pub fn pages_below<G: PagingConsts>(k: u8) -> (r: usize)
@@ -332,6 +320,7 @@ pub fn pages_below<G: PagingConsts>(k: u8) -> (r: usize)
     1usize << (G::INDEX_BITS * k as usize)
 }
 
+/// Powers of two are in the order of their exponents.
 pub proof fn lemma_pow2_le(a: nat, b: nat)
     requires
         a <= b,
@@ -362,6 +351,7 @@ pub fn prefix<G: PagingConsts>(v: usize, k: u8) -> (r: usize)
     v >> (G::INDEX_BITS * k as usize)
 }
 
+/// A prefix is at most the page.
 pub proof fn lemma_pre_le(nr: nat, v: nat, k: nat)
     requires
         nr >= 1,

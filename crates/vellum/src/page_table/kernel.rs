@@ -1,5 +1,7 @@
 //! Page tables of the kernel: ranges of physical memory that nobody counts, in pages of every size.
 #![expect(unsafe_code, reason = "implements the contracts of `PageTableConfig`, which are verified here")]
+#![cfg_attr(not(verus_keep_ghost), allow(unused_variables, reason = "what only the proofs use"))]
+#![allow(clippy::manual_is_multiple_of, reason = "the contracts and the proofs speak of remainders")]
 use super::config::*;
 use super::entry::*;
 use super::geometry::*;
@@ -49,17 +51,17 @@ impl<G: PagingConsts> Untracked<G> {
         Some(Untracked { pa, level, prop, shape: PhantomData })
     }
 
-    /// The physical address.
+    /// Returns the physical address.
     pub fn start_paddr(&self) -> Paddr {
         self.pa
     }
 
-    /// The level of the page.
+    /// Returns the level of the page.
     pub fn level(&self) -> u8 {
         self.level
     }
 
-    /// What may be done.
+    /// Returns what may be done.
     pub fn prop(&self) -> PageProperty {
         self.prop
     }

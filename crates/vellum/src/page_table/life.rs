@@ -1,7 +1,10 @@
 //! The life of a node: made, linked, unlinked, freed.
 #![expect(unsafe_code, reason = "words of nodes are written with their permission at hand")]
+#![cfg_attr(not(verus_keep_ghost), allow(dead_code, unused_variables, reason = "what only the proofs use"))]
+#![allow(clippy::extra_unused_type_parameters, reason = "the contracts use them")]
 use super::config::*;
 use super::entry::*;
+#[cfg(verus_keep_ghost)]
 use super::geometry::*;
 use super::node::*;
 use super::node_frame::*;
@@ -9,13 +12,17 @@ use super::protocol::*;
 use super::spec::*;
 use super::world::World;
 use vellum_machine::addr::*;
+#[cfg(verus_keep_ghost)]
 use vellum_machine::page::PagePerm;
 use vellum_machine::ptword;
+#[cfg(verus_keep_ghost)]
 use vellum_machine::readers::NR_COUNTS;
 use vstd::atomic::*;
 use vstd::invariant::*;
 use vstd::prelude::*;
+#[cfg(verus_keep_ghost)]
 use vstd::resource::ghost_var::*;
+#[cfg(verus_keep_ghost)]
 use vstd::tokens::*;
 
 verus! {
@@ -25,9 +32,13 @@ pub open spec fn no_links<C: PageTableConfig>(words: Seq<u64>, l: nat) -> bool {
     words.len() == 512 && forall|j: int| 0 <= j < nr::<C>() ==> !(meaning::<C>(#[trigger] words[j], l) is Table)
 }
 
+/// A word that was not the expected one, and what was to be linked.
+pub(super) type NotLinked = (u64, Tracked<NewNode>, Tracked<Map<int, LeafTok>>);
+
 /// Links a prepared node at an entry that is no link, if the word there is still `cur` to the bit; it comes back
 /// locked. Else says what the word is, and gives the node back.
 #[verifier::spinoff_prover]
+#[expect(clippy::too_many_arguments, reason = "each token is an argument of its own")]
 pub(super) fn link_child<C: PageTableConfig>(
     w: &World,
     pa: usize,
@@ -38,7 +49,7 @@ pub(super) fn link_child<C: PageTableConfig>(
     Tracked(t): Tracked<&mut NodeTok>,
     Tracked(new): Tracked<NewNode>,
     Tracked(leaves): Tracked<Map<int, LeafTok>>,
-) -> (o: Result<Tracked<NodeTok>, (u64, Tracked<NewNode>, Tracked<Map<int, LeafTok>>)>)
+) -> (o: Result<Tracked<NodeTok>, NotLinked>)
     requires
         old(t).ok::<C>(*w, *r),
         old(t).pa() == pa,
@@ -319,6 +330,7 @@ pub tracked struct RootTok {
 }
 
 impl RootTok {
+    /// The root of a table of kind `C`, at `pa`.
     pub open spec fn ok<C: PageTableConfig>(&self, w: World, pa: usize) -> bool {
         let inf = self.info.value();
         &&& self.root.instance_id() == w.instance().id()
@@ -491,6 +503,7 @@ pub tracked struct RetiredTok {
 }
 
 impl RetiredTok {
+    /// What is left of the unlinked node at `pa`.
     pub open spec fn ok(&self, w: World, pa: usize) -> bool {
         &&& self.retired.instance_id() == w.instance().id()
         &&& self.info.instance_id() == w.instance().id()

@@ -1,5 +1,6 @@
 //! Locking a range: a way down without locks to the lowest node that covers it, then that node, then everything
 //! below it that the range touches, depth first; and giving all of it back.
+#![cfg_attr(not(verus_keep_ghost), allow(unused_variables, reason = "what only the proofs use"))]
 use super::config::*;
 use super::entry::*;
 use super::geometry::*;
@@ -7,6 +8,7 @@ use super::life::*;
 use super::node::*;
 use super::ops::*;
 use super::protocol::*;
+#[cfg(verus_keep_ghost)]
 use super::spec::*;
 use super::tree::*;
 use super::world::World;
@@ -32,6 +34,7 @@ pub open spec fn part_ok<C: PageTableConfig>(m: Tree, r: Rng, k0: Place, k: Plac
     &&& forall|i: int| own_entry(m, k, i) ==> #[trigger] entry_ok::<C>(m, r, k, i)
 }
 
+/// All of `m` is locked parts of the sub-tree below `k0`.
 pub open spec fn below<C: PageTableConfig>(m: Tree, r: Rng, k0: Place, w: World, rd: Nodes::reader) -> bool {
     forall|k: Place| m.dom().contains(k) ==> #[trigger] part_ok::<C>(m, r, k0, k, w, rd)
 }
@@ -214,6 +217,7 @@ proof fn lemma_touches_own<C: PageTableConfig>(t: NodeTok, r: Rng, k: Place)
 }
 
 /// Locks everything below a locked, live node that the range touches.
+#[expect(clippy::too_many_arguments, reason = "each token is an argument of its own")]
 pub fn lock_sub<C: PageTableConfig>(
     w: &World,
     Tracked(r): Tracked<&Nodes::reader>,
@@ -320,7 +324,7 @@ pub fn lock_sub<C: PageTableConfig>(
                     assert(j != i);
                 }
             }
-            q = q + 1;
+            q += 1;
         }
     }
     proof {
@@ -558,7 +562,7 @@ pub fn lock_range<C: PageTableConfig>(
                     ni = i2;
                 }
                 pa = c;
-                l = l - 1;
+                l -= 1;
                 b = x;
             } else {
                 break ;
@@ -603,6 +607,7 @@ proof fn lemma_top_entries<C: PageTableConfig>(r: Rng, i: int)
 }
 
 /// Gives a whole sub-tree back, children first.
+#[expect(clippy::too_many_arguments, reason = "each token is an argument of its own")]
 pub fn release_sub<C: PageTableConfig>(
     w: &World,
     Tracked(r): Tracked<&Nodes::reader>,
@@ -699,7 +704,7 @@ pub fn release_sub<C: PageTableConfig>(
                 }
                 release_sub::<C>(w, Tracked(r), Ghost(rg), Tracked(sub), cpa, l - 1, q, s, e);
             }
-            q = q + 1;
+            q += 1;
         }
     }
     proof {

@@ -22,9 +22,9 @@ mod geometry;
 mod hooks;
 mod kernel;
 mod life;
+mod lock;
 #[cfg(verus_keep_ghost)]
 pub(crate) mod mmu;
-mod lock;
 pub(crate) mod node;
 mod node_frame;
 pub(crate) mod ops;

@@ -2,8 +2,12 @@
 //!
 //! Each function opens the one invariant around one atomic access.
 #![expect(unsafe_code, reason = "words of nodes are read and written with their permission at hand")]
+#![cfg_attr(not(verus_keep_ghost), allow(dead_code, unused_variables, reason = "what only the proofs use"))]
+#![allow(clippy::extra_unused_type_parameters, reason = "the contracts use them")]
 use super::config::*;
+#[cfg(verus_keep_ghost)]
 use super::entry::*;
+#[cfg(verus_keep_ghost)]
 use super::geometry::*;
 use super::node_frame::*;
 use super::protocol::*;
@@ -13,9 +17,11 @@ use vellum_machine::addr::*;
 use vellum_machine::ptword;
 #[cfg(verus_keep_ghost)]
 use vellum_machine::ptword::same_word;
+#[cfg(verus_keep_ghost)]
 use vstd::atomic::*;
 use vstd::invariant::*;
 use vstd::prelude::*;
+#[cfg(verus_keep_ghost)]
 use vstd::resource::ghost_var::*;
 
 verus! {
@@ -45,18 +51,22 @@ pub open spec fn protects_at<C: PageTableConfig>(w: World, r: Nodes::reader, p: 
 }
 
 impl NodeTok {
+    /// Its words.
     pub open spec fn words(&self) -> Seq<u64> {
         self.lk.copy@.words
     }
 
+    /// The nodes that it links, by entry.
     pub open spec fn kids(&self) -> Map<int, Nid> {
         self.lk.copy@.kids
     }
 
+    /// Its physical address.
     pub open spec fn pa(&self) -> usize {
         self.info.value().pa
     }
 
+    /// Its level.
     pub open spec fn level(&self) -> nat {
         self.info.value().level
     }
@@ -73,6 +83,7 @@ impl NodeTok {
         self.lk.life is Live ==> self.info.value().owns(self.words(), self.lk.leaves)
     }
 
+    /// It is not unlinked.
     pub open spec fn is_live(&self) -> bool {
         self.lk.life is Live
     }

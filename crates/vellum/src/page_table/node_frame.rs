@@ -1,5 +1,6 @@
 //! Nodes as frames: how a frame becomes a node and a node becomes a frame again.
 #![expect(unsafe_code, reason = "zeroes a frame whose permission is at hand")]
+#![cfg_attr(not(verus_keep_ghost), allow(dead_code, reason = "what only the proofs use"))]
 use super::spec::*;
 use crate::frame::erased::*;
 use crate::frame::shared::tear_down;
@@ -29,7 +30,7 @@ impl AnyFrameMeta for NodeMeta {
 
 /// The metadata of a protected node.
 #[inline(always)]
-pub(super) fn node_meta<'a>(pa: usize, Tracked(own): Tracked<&'a NodeOwn>) -> (r: &'a NodeMeta)
+pub(super) fn node_meta(pa: usize, Tracked(own): Tracked<&NodeOwn>) -> (r: &NodeMeta)
     requires
         own.of(pa),
     ensures
@@ -56,6 +57,7 @@ pub tracked struct NewNode {
 }
 
 impl NewNode {
+    /// The frame at `pa` holds it.
     pub open spec fn ok(self, pa: usize) -> bool {
         &&& super::entry::node_fits(pa)
         &&& self.own.of(pa)
@@ -64,6 +66,7 @@ impl NewNode {
         &&& self.stray@.patomic == self.own.stray_id() && !self.stray@.value
     }
 
+    /// Its words are zero.
     pub open spec fn zeroed(self) -> bool {
         self.page.words() == Seq::new(512, |i: int| 0u64)
     }
@@ -76,6 +79,7 @@ verus! {
 const TRIES: usize = 64;
 
 /// Makes a node out of a free frame.
+#[expect(clippy::collapsible_if, reason = "the verifier has no chains of conditions")]
 pub(super) fn alloc_node() -> (r: Option<(usize, Tracked<NewNode>)>)
     ensures
         r matches Some(x) ==> x.1@.ok(x.0) && x.1@.zeroed(),
@@ -85,15 +89,13 @@ pub(super) fn alloc_node() -> (r: Option<(usize, Tracked<NewNode>)>)
     while tries < TRIES
         decreases TRIES - tries,
     {
-        let Some(pa) = super::hooks::alloc_frame() else {
-            return None;
-        };
+        let pa = super::hooks::alloc_frame()?;
         if let Ok(slot) = get_slot(pa) {
             if let Ok(own) = slot.acquire_unused() {
                 return Some(new_node(pa, slot, own));
             }
         }
-        tries = tries + 1;
+        tries += 1;
     }
     None
 }

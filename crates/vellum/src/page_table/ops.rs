@@ -1,5 +1,6 @@
 //! What a cursor does inside its locked sub-tree.
 #![expect(unsafe_code, reason = "words of new nodes are written with their permission at hand")]
+#![cfg_attr(not(verus_keep_ghost), allow(dead_code, unused_variables, reason = "what only the proofs use"))]
 use super::config::*;
 use super::entry::*;
 use super::geometry::*;
@@ -35,10 +36,12 @@ pub struct Locks {
 }
 
 impl Locks {
+    /// The range, for proofs.
     pub open spec fn rng(self) -> Rng {
         Rng { top: self.top as nat, s: self.s as nat, e: self.e as nat }
     }
 
+    /// `m` is all of it, locked and consistent.
     pub open spec fn ok<C: PageTableConfig>(self, m: Tree) -> bool {
         &&& reads(*self.w, self.reader@)
         &&& toks_ok::<C>(m, *self.w, self.reader@)
@@ -86,6 +89,7 @@ pub struct Found {
 }
 
 impl Found {
+    /// It is where the way to page `v` ends.
     pub open spec fn ok<C: PageTableConfig>(self, g: Locks, m: Tree, v: nat) -> bool {
         let k = place::<C>(v, self.l as nat);
         let i = idx::<C>(v, self.l as nat);
@@ -96,6 +100,7 @@ impl Found {
         &&& self.l < g.top ==> up_ok::<C>(m, v, self.l as nat, self.up)
     }
 
+    /// Its node is on the way to page `v`.
     pub open spec fn at_node<C: PageTableConfig>(self, g: Locks, m: Tree, v: nat) -> bool {
         let k = place::<C>(v, self.l as nat);
         &&& 1 <= self.l <= g.top
@@ -177,7 +182,7 @@ pub fn descend<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, v: usi
             Pte::Table(c) => {
                 up = pa;
                 pa = c;
-                l = l - 1;
+                l -= 1;
             },
             _ => return Found { pa, l, word, pte, up },
         }
@@ -361,7 +366,7 @@ fn fill<C: PageTableConfig>(cpa: usize, l: u8, e: u64, Tracked(new): Tracked<&mu
         }
         // SAFETY: the permission of the new node's frame is at hand.
         unsafe { ptword::store_unreachable(vellum_machine::addr::Paddr(cpa), j, word, Tracked(&mut new.page)) };
-        j = j + 1;
+        j += 1;
     }
 }
 
@@ -437,9 +442,7 @@ pub fn expand<C: PageTableConfig>(
         assert(tok_ok::<C>(m[k], k, *g.w, g.reader@));
         assert(entry_ok::<C>(*m, r, k, i as int));
     }
-    let Some((cpa, Tracked(new))) = alloc_node() else {
-        return None;
-    };
+    let (cpa, Tracked(new)) = alloc_node()?;
     let tracked mut new = new;
     let tracked mut leaves = split_leaves::<C>(m.tracked_borrow_mut(k), i as int, ent::<C>(m0, k, i as int));
     let ghost leaves0 = leaves;

@@ -4,6 +4,9 @@
 //! that it protects. A node that is unlinked is retired at a time; its frame goes back when every processor was
 //! without readers at some later time. Node ids are never used twice, so a link that was read once names the
 //! same node for ever.
+#![cfg_attr(not(verus_keep_ghost), allow(dead_code, reason = "what only the proofs use"))]
+#![allow(non_snake_case, reason = "a machine is a module to the compiler, and a type to us")]
+#[cfg(verus_keep_ghost)]
 use super::geometry::*;
 use super::spec::{Info, NodeOwn};
 use verus_state_machines_macros::tokenized_state_machine;
@@ -25,6 +28,7 @@ pub open spec fn past(quiet: Set<(Cpu, nat)>, k: Cpu, t: nat) -> bool {
     exists|u: nat| u > t && #[trigger] quiet.contains((k, u))
 }
 
+/// What is past stays past.
 pub proof fn lemma_past_grows(q: Set<(Cpu, nat)>, q2: Set<(Cpu, nat)>)
     requires
         forall|x: (Cpu, nat)| q.contains(x) ==> #[trigger] q2.contains(x),
@@ -261,6 +265,7 @@ tokenized_state_machine! { Nodes {
         assert false;
     } }
 
+    /// Every node that has a frame is live or retired, and roots are live.
     #[invariant]
     pub fn inv_domains(&self) -> bool {
         &&& self.alloc =~= self.kids.dom()
@@ -275,11 +280,13 @@ tokenized_state_machine! { Nodes {
         &&& forall|n: Nid| #[trigger] self.root.contains(n) ==> self.live.contains(n) && self.info[n].parent is None
     }
 
+    /// Who holds the right to free a node holds that of a retired one.
     #[invariant]
     pub fn inv_dead(&self) -> bool {
         forall|n: Nid| #[trigger] self.dead.contains(n) ==> self.alloc.contains(n) && self.retired.dom().contains(n)
     }
 
+    /// What a node links is live and knows its parent; a retired node links nothing.
     #[invariant]
     pub fn inv_links(&self) -> bool {
         &&& forall|n: Nid, i: int| self.kids.dom().contains(n) && #[trigger] self.kids[n].dom().contains(i) ==> {
@@ -290,6 +297,7 @@ tokenized_state_machine! { Nodes {
             == Map::<int, Nid>::empty()
     }
 
+    /// Every reader is on a processor.
     #[invariant]
     pub fn inv_readers(&self) -> bool {
         &&& forall|r: Rid| #[trigger] self.reader.dom().contains(r) ==> r < self.next_reader && {
@@ -301,18 +309,21 @@ tokenized_state_machine! { Nodes {
             && self.reader[r].0 == c
     }
 
+    /// What a reader protects was not retired before the reader came.
     #[invariant]
     pub fn inv_protected(&self) -> bool {
         forall|r: Rid, n: Nid| #[trigger] self.prot.contains((r, n)) ==> r < self.next_reader && self.info.dom().contains(n)
             && (self.reader.dom().contains(r) && self.retired.dom().contains(n) ==> self.reader[r].1 <= self.retired[n])
     }
 
+    /// Every reader on a processor came after the times at which it was without readers.
     #[invariant]
     pub fn inv_quiet(&self) -> bool {
         forall|c: Cpu, t: nat| #[trigger] self.quiet.contains((c, t)) ==> t <= self.clock
             && forall|r: Rid| #[trigger] self.reader.dom().contains(r) && self.reader[r].0 == c ==> self.reader[r].1 >= t
     }
 
+    /// A node without a frame was retired, and every processor was without readers since.
     #[invariant]
     pub fn inv_freed(&self) -> bool {
         forall|n: Nid| #[trigger] self.info.dom().contains(n) && !self.alloc.contains(n) ==> self.retired.dom().contains(n)

@@ -1,11 +1,15 @@
 //! Nodes that were unlinked, on their way back to being frames.
+#![cfg_attr(not(verus_keep_ghost), allow(unused_variables, reason = "what only the proofs use"))]
+#![allow(non_shorthand_field_patterns, reason = "the expansion of patterns in `verus!`")]
 use super::life::*;
 use super::node_frame::free_frame;
+#[cfg(verus_keep_ghost)]
 use super::spec::*;
 use super::world::World;
 use core::ops::Range;
 use vellum_machine::addr::*;
 use vellum_machine::readers::NR_COUNTS;
+#[cfg(verus_keep_ghost)]
 use vstd::invariant::*;
 use vstd::prelude::*;
 
@@ -17,7 +21,11 @@ verus! {
 /// translation caches are flushed. Whoever has the value keeps it until the flush of
 /// [`va_range`](Self::va_range) is acknowledged; [`try_free`](Self::try_free) takes care of the processors.
 /// Forgetting it loses the frame.
-#[must_use]
+///
+/// # Guarantees
+///
+/// While a cursor that was there when the node was unlinked lives, the frame stays the node's.
+#[must_use = "the frame of the node is lost if this is dropped"]
 pub struct RetiredNode {
     w: &'static World,
     pa: usize,
@@ -36,6 +44,7 @@ impl RetiredNode {
         &&& self.passed <= NR_COUNTS
     }
 
+    /// Makes a value of a node that was just unlinked.
     pub(super) fn new(w: &'static World, pa: usize, start: Vaddr, end: Vaddr, tok: Tracked<RetiredTok>) -> Self
         requires
             tok@.ok(*w, pa),
@@ -44,7 +53,7 @@ impl RetiredNode {
         RetiredNode { w, pa, passed: 0, start, end, tok }
     }
 
-    /// The addresses that the node covered.
+    /// Returns the addresses that the node covered; none where the whole table was dropped.
     pub fn va_range(&self) -> Range<Vaddr> {
         self.start..self.end
     }
@@ -54,7 +63,7 @@ impl RetiredNode {
     ///
     /// # Errors
     ///
-    /// The node itself: some processor was not; what was found out is kept.
+    /// The node itself: some processor was not. What was found out is kept in it, so that trying again goes on there.
     pub fn try_free(self) -> Result<(), RetiredNode> {
         proof {
             use_type_invariant(&self);
@@ -83,7 +92,7 @@ impl RetiredNode {
                     }
                 }
             }
-            passed = passed + 1;
+            passed += 1;
         }
         let (own, page) = w.take_back(pa, Tracked(tok));
         free_frame(pa, own, page);

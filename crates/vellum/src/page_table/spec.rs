@@ -1,10 +1,15 @@
 //! What the page-table proofs talk about: nodes, who owns what of them, and the one invariant over all of them.
+#![cfg_attr(not(verus_keep_ghost), allow(dead_code, reason = "what only the proofs use"))]
 use super::entry::*;
+#[cfg(verus_keep_ghost)]
 use super::geometry::*;
+#[cfg(verus_keep_ghost)]
 use super::node_frame::NodeMeta;
 use super::protocol::*;
+use crate::frame::erased::StoragePerm;
 use crate::frame::slot::{SharedTok, UniqueTok};
-use crate::frame::{erased::StoragePerm, table::*};
+#[cfg(verus_keep_ghost)]
+use crate::frame::table::*;
 use vellum_machine::addr::*;
 use vellum_machine::page::PagePerm;
 #[cfg(verus_keep_ghost)]
@@ -123,6 +128,7 @@ impl Info {
         forall|i: int| self.lo <= i < self.hi ==> self.kind.entry_owns(#[trigger] words[i], self.level, leaves, i)
     }
 
+    /// Its frame and its numbers fit.
     pub open spec fn wf(self) -> bool {
         &&& node_fits(self.pa)
         &&& self.own.of(self.pa)
@@ -152,16 +158,19 @@ impl NodeOwn {
         &&& self.vtable.is_init() && self.vtable.value().d.ty() == self.storage.content()->ty
     }
 
+    /// The identity of its lock.
     pub open spec fn lock_id(self) -> int {
         self.storage.content()->repr[0]
     }
 
+    /// The identity of its stray mark.
     pub open spec fn stray_id(self) -> int {
         self.storage.content()->repr[1]
     }
 }
 
 impl Locked {
+    /// These belong to node `n`.
     pub open spec fn ok(self, inst: Nodes::Instance, n: Nid, inf: Info) -> bool {
         &&& self.copy.id() == inf.copy
         &&& self.stray@.patomic == inf.own.stray_id()
@@ -190,6 +199,7 @@ impl NodeRes {
         }
     }
 
+    /// These belong to node `n`, and agree.
     pub open spec fn ok(self, inst: Nodes::Instance, n: Nid) -> bool {
         let inf = self.info.value();
         &&& self.kids.instance_id() == inst.id() && self.kids.key() == n
@@ -207,6 +217,7 @@ impl NodeRes {
 }
 
 impl CpuRes {
+    /// These belong to processor `c`, and agree.
     pub open spec fn ok(self, k: WorldKey, c: Cpu) -> bool {
         &&& self.cpu.instance_id() == k.inst.id() && self.cpu.key() == c
         &&& self.count@.patomic == (k.counts)(c as int)

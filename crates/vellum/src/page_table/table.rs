@@ -1,5 +1,7 @@
 //! Page tables.
 #![expect(unsafe_code, reason = "puts the items of a dropped table together again, each once")]
+#![cfg_attr(not(verus_keep_ghost), allow(unused_variables, reason = "what only the proofs use"))]
+#![allow(non_shorthand_field_patterns, reason = "the expansion of patterns in `verus!`")]
 use super::config::*;
 use super::cursor::*;
 use super::entry::*;
@@ -12,6 +14,7 @@ use super::node_frame::*;
 use super::ops::*;
 use super::protocol::*;
 use super::retired::*;
+#[cfg(verus_keep_ghost)]
 use super::spec::*;
 use super::tree::*;
 use super::walk::*;
@@ -44,6 +47,16 @@ impl<C: PageTableConfig> Root<C> {
 ///
 /// Any number of processors may edit it at once: a [`Cursor`] or [`CursorMut`] locks the smallest sub-tree that
 /// covers its range.
+///
+/// Dropping it drops what is mapped and [defers](super::defer) its nodes: whoever drops it has made sure that it is the
+/// active table of no processor and that no translation cache leads to a node of it. Where others may link its nodes
+/// ([`TOP_NODES_STAY`](PageTableConfig::TOP_NODES_STAY)), the root and the nodes below it stay for ever.
+///
+/// # Guarantees
+///
+/// - A node has one holder at a time.
+/// - The frame of a node that some cursor can still read is not given back.
+/// - What the hardware finds in a locked range is what the cursor says is mapped there.
 pub struct PageTable<C: PageTableConfig> {
     root: Owned<Root<C>>,
 }
@@ -101,6 +114,7 @@ impl<C: PageTableConfig> PageTable<C> {
         *self.root@.w
     }
 
+    /// The world in which the table is.
     pub(super) fn world(&self) -> (w: &'static World)
         ensures
             *w == self.the_world(),
@@ -191,7 +205,7 @@ impl<C: PageTableConfig> PageTable<C> {
             let word = shared.root_word(i);
             // SAFETY: the permission of the new node's frame is at hand.
             unsafe { ptword::store_unreachable(Paddr(pa), i, word, Tracked(&mut new.page)) };
-            i = i + 1;
+            i += 1;
         }
         let w = &WORLD;
         let tok = new_root::<C>(w, pa, Tracked(new));
@@ -247,7 +261,7 @@ impl<C: PageTableConfig> PageTable<C> {
         Owned::new(session).get_mut().populate(n)
     }
 
-    /// The physical address of the root, for the hardware's root register.
+    /// Returns the physical address of the root, for the hardware's root register.
     pub fn root_paddr(&self) -> Paddr {
         Paddr(self.root.get().pa)
     }
@@ -333,7 +347,7 @@ fn links_nothing_at<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, p
         if let Pte::Table(_) = C::Entry::decode(word, l) {
             return false;
         }
-        i = i + 1;
+        i += 1;
     }
     true
 }

@@ -3,13 +3,21 @@
 //! What a tree must satisfy is local to each entry, so three lemmas carry every operation: *set* (an entry that
 //! is no link becomes another that is no link), *link* (an entry becomes a link to a new node that translates
 //! the same) and *prune* (a link to an empty node goes).
+#![cfg_attr(not(verus_keep_ghost), allow(dead_code, reason = "what only the proofs use"))]
+#[cfg(verus_keep_ghost)]
 use super::config::*;
+#[cfg(verus_keep_ghost)]
 use super::entry::*;
+#[cfg(verus_keep_ghost)]
 use super::geometry::*;
 use super::node::*;
+#[cfg(verus_keep_ghost)]
 use super::protocol::*;
+#[cfg(verus_keep_ghost)]
 use super::spec::*;
+#[cfg(verus_keep_ghost)]
 use super::world::World;
+#[cfg(verus_keep_ghost)]
 use vellum_machine::addr::PAGE_SIZE;
 use vstd::prelude::*;
 
@@ -33,6 +41,7 @@ pub open spec fn place<C: PageTableConfig>(v: nat, l: nat) -> Place {
     (l, pre(nr::<C>(), v, l))
 }
 
+/// The entry for page `v` in its node of level `l`.
 pub open spec fn idx<C: PageTableConfig>(v: nat, l: nat) -> int {
     index(nr::<C>(), v, l)
 }
@@ -42,6 +51,7 @@ pub open spec fn child<C: PageTableConfig>(k: Place, i: int) -> Place {
     ((k.0 - 1) as nat, (k.1 * nr::<C>() + i) as nat)
 }
 
+/// The node above.
 pub open spec fn parent<C: PageTableConfig>(k: Place) -> Place {
     ((k.0 + 1) as nat, k.1 / nr::<C>())
 }
@@ -61,6 +71,7 @@ pub open spec fn own_entry(m: Tree, k: Place, i: int) -> bool {
     m[k].info.value().lo <= i < m[k].info.value().hi
 }
 
+/// Entry `i` of node `k` owns what it says, and what it links is locked where the range covers it.
 pub open spec fn entry_ok<C: PageTableConfig>(m: Tree, r: Rng, k: Place, i: int) -> bool {
     match ent::<C>(m, k, i) {
         Pte::Absent => !m.dom().contains(child::<C>(k, i)) && !m[k].lk.leaves.dom().contains(i),
@@ -83,6 +94,7 @@ pub open spec fn entry_ok<C: PageTableConfig>(m: Tree, r: Rng, k: Place, i: int)
     }
 }
 
+/// Node `k` has its place in the range, and so have its entries.
 pub open spec fn node_ok<C: PageTableConfig>(m: Tree, r: Rng, k: Place) -> bool {
     &&& 1 <= k.0 <= r.top
     &&& inr::<C>(r, k.1, k.0)
@@ -99,12 +111,14 @@ pub open spec fn top_ok<C: PageTableConfig>(m: Tree, r: Rng) -> bool {
     &&& idx::<C>((r.e - 1) as nat, r.top) < m[k].info.value().hi
 }
 
+/// The range has pages, and one node of its top level covers them.
 pub open spec fn range_ok<C: PageTableConfig>(r: Rng) -> bool {
     &&& r.s < r.e
     &&& 1 <= r.top
     &&& pre(nr::<C>(), r.s, r.top) == pre(nr::<C>(), (r.e - 1) as nat, r.top)
 }
 
+/// The locked nodes of a range: its top node, and below it all that the range touches.
 pub open spec fn wf<C: PageTableConfig>(m: Tree, r: Rng) -> bool {
     &&& range_ok::<C>(r)
     &&& m.dom().contains(place::<C>(r.s, r.top))
@@ -117,6 +131,7 @@ pub open spec fn tok_ok<C: PageTableConfig>(t: NodeTok, k: Place, w: World, r: N
     t.ok::<C>(w, r) && t.is_live() && t.level() == k.0 && t.info.value().base == k.1
 }
 
+/// Every node has its token.
 pub open spec fn toks_ok<C: PageTableConfig>(m: Tree, w: World, r: Nodes::reader) -> bool {
     forall|k: Place| m.dom().contains(k) ==> #[trigger] tok_ok::<C>(m[k], k, w, r)
 }

@@ -1,5 +1,7 @@
 //! Page tables of user space.
 #![expect(unsafe_code, reason = "implements the contracts of `PageTableConfig`, which are verified here")]
+#![cfg_attr(not(verus_keep_ghost), allow(unused_variables, reason = "what only the proofs use"))]
+#![allow(non_shorthand_field_patterns, reason = "the expansion of patterns in `verus!`")]
 use super::config::*;
 use super::entry::*;
 use super::geometry::*;

@@ -1,16 +1,21 @@
 //! Moving through a locked range: what is next, what is empty, what is taken.
 #![expect(unsafe_code, reason = "words are made of addresses that are known to fit")]
+#![cfg_attr(not(verus_keep_ghost), allow(dead_code, unused_variables, reason = "what only the proofs use"))]
 use super::config::*;
 use super::entry::*;
 use super::geometry::*;
 use super::life::*;
+#[cfg(verus_keep_ghost)]
 use super::lock::*;
 use super::node::*;
 use super::ops::*;
+#[cfg(verus_keep_ghost)]
 use super::protocol::*;
 use super::spec::*;
 use super::tree::*;
+#[cfg(verus_keep_ghost)]
 use super::world::World;
+#[cfg(verus_keep_ghost)]
 use vellum_machine::addr::PAGE_SIZE;
 use vstd::prelude::*;
 
@@ -141,7 +146,7 @@ fn is_empty<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, Ghost(k):
             Pte::Absent => {},
             _ => return false,
         }
-        j = j + 1;
+        j += 1;
     }
     true
 }
@@ -168,6 +173,7 @@ pub struct TakenLeaf {
 }
 
 impl TakenLeaf {
+    /// It was mapped before, in `m`, and is gone afterwards, in `m2`.
     pub open spec fn ok<C: PageTableConfig>(self, g: Locks, m: Tree, m2: Tree) -> bool {
         &&& g.s <= self.start < self.end <= g.e
         &&& leaf_fits::<C::Consts>(self.pa, self.l as nat)
@@ -272,6 +278,7 @@ fn try_prune<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, p: u
 /// The next mapping or emptied node in `[v, end)`, taken out, and where to go on. `None`: no memory to split a
 /// page at a border, and nothing changed.
 #[verifier::exec_allows_no_decreases_clause]
+#[expect(clippy::collapsible_if, reason = "the verifier has no chains of conditions")]
 pub fn take_next<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, v: usize, end: usize) -> (r: Option<(usize, Taken)>)
     requires
         g.ok::<C>(*old(m)),
@@ -554,6 +561,7 @@ pub enum Put {
 
 /// Maps `n` pages from page `v` on, where one entry of level `l` covers exactly them.
 #[verifier::exec_allows_no_decreases_clause]
+#[expect(clippy::too_many_arguments, reason = "what an item says, and the tokens")]
 pub fn put<C: PageTableConfig>(
     g: &Locks,
     Tracked(m): Tracked<&mut Tree>,

@@ -1,13 +1,17 @@
 //! The one place where nodes of all page tables and readers of all processors meet in the proof: an invariant
 //! without a byte of its own, beside the counts of readers.
+#![cfg_attr(not(verus_keep_ghost), allow(dead_code, unused_variables, reason = "what only the proofs use"))]
 use super::life::RetiredTok;
 #[cfg(verus_keep_ghost)]
 use super::life::free_node;
 use super::protocol::*;
 use super::spec::*;
+#[cfg(verus_keep_ghost)]
 use vellum_machine::addr::Paddr;
 use vellum_machine::page::PagePerm;
-use vellum_machine::readers::{NR_COUNTS, ReaderCounts};
+#[cfg(verus_keep_ghost)]
+use vellum_machine::readers::NR_COUNTS;
+use vellum_machine::readers::ReaderCounts;
 use vstd::invariant::*;
 use vstd::prelude::*;
 
@@ -24,24 +28,29 @@ pub struct World {
 pub exec static WORLD: World = World::new();
 
 impl World {
+    /// The invariant is about these counts and this instance.
     #[verifier::type_invariant]
     pub closed spec fn wf(self) -> bool {
         &&& self.inv@.constant() == (WorldKey { inst: self.inst@, counts: |c: int| self.counts.id(c) })
         &&& self.inst@.ncpu() == NR_COUNTS
     }
 
+    /// The instance of the protocol.
     pub closed spec fn instance(self) -> Nodes::Instance {
         self.inst@
     }
 
+    /// What the invariant is about.
     pub closed spec fn key(self) -> WorldKey {
         self.inv@.constant()
     }
 
+    /// The one invariant.
     pub closed spec fn invariant(self) -> AtomicInvariant<WorldKey, WorldRes, WorldInv> {
         self.inv@
     }
 
+    /// The key is that of the instance and the invariant.
     pub proof fn lemma_key(tracked &self)
         ensures
             self.key().inst == self.instance(),
@@ -60,6 +69,7 @@ impl World {
         self.inv.borrow()
     }
 
+    /// The instance, to make steps.
     pub(super) proof fn instance_ref(tracked &self) -> (tracked r: &Nodes::Instance)
         ensures
             *r == self.instance(),

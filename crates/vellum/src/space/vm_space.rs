@@ -2,8 +2,8 @@
 use super::cursor::{Cursor, CursorMut};
 use super::error::VmSpaceError;
 use super::fault::Handler;
-use crate::kspace;
 use crate::io::{Fallible, VmReader, VmWriter};
+use crate::kspace;
 use crate::page_table::{PageTable, UserPtConfig};
 use crate::sync::SpinLock;
 use alloc::sync::Arc;

@@ -1,5 +1,6 @@
 //! Segments.
 use crate::support::*;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use vellum::frame::{AnyFrameMeta, Frame, GetFrameError, Segment, SegmentError, USegment};
 use vellum_machine::addr::{PAGE_SIZE, Paddr};
@@ -151,7 +152,7 @@ fn slices_add_counts() {
         (1..PAGE_SIZE, SegmentError::NotAligned(1)),
         (0..1, SegmentError::NotAligned(1)),
         (0..usize::MAX, SegmentError::NotAligned(usize::MAX)),
-        (PAGE_SIZE..0, SegmentError::Reversed { start: PAGE_SIZE, end: 0 }),
+        (Range { start: PAGE_SIZE, end: 0 }, SegmentError::Reversed { start: PAGE_SIZE, end: 0 }),
         (0..3 * PAGE_SIZE, SegmentError::Outside(3 * PAGE_SIZE)),
         (usize::MAX - 4095..usize::MAX - 4095, SegmentError::Outside(usize::MAX - 4095)),
     ] {

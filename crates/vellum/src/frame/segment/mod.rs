@@ -1,4 +1,5 @@
 //! Ranges of frames.
+#![allow(clippy::manual_is_multiple_of, reason = "the contracts and the proofs speak of remainders")]
 mod convert;
 mod error;
 
@@ -287,6 +288,7 @@ impl<M: ?Sized + FrameKind> Segment<M> {
             r matches Ok((a, b)) ==> a.start() == self.start() && a.end().0 == self.start().0 + offset
                 && b.spans(a.end(), self.end()),
             r matches Err(e) ==> e.segment == self,
+            r is Ok <==> offset % PAGE_SIZE == 0 && 0 < offset < self.end().0 - self.start().0,
     )]
     pub fn split(self, offset: usize) -> Result<(Self, Self), SplitError<M>> {
         if offset % PAGE_SIZE != 0 {
@@ -318,6 +320,8 @@ impl<M: ?Sized + FrameKind> Segment<M> {
         ensures
             r matches Ok(s) ==> s.start().0 == self.start().0 + range.start
                 && s.end().0 == self.start().0 + range.end,
+            r is Ok <==> range.start % PAGE_SIZE == 0 && range.end % PAGE_SIZE == 0
+                && range.start <= range.end <= self.end().0 - self.start().0,
     )]
     pub fn slice(&self, range: Range<usize>) -> Result<Self, SegmentError> {
         let Range { start, end } = range;
