@@ -31,6 +31,7 @@ pub proof fn count_is_the_number_of_handles(s: SlotMachine::State)
     ensures
         s.kept is Some,
         s.shared.count(s.kept->0) == s.rc,
+        s.shared.len() == s.rc,
         forall|p: SlotPerm| p != s.kept->0 ==> s.shared.count(p) == 0,
 {
     assert forall|p: SlotPerm| p != s.kept->0 implies s.shared.count(p) == 0 by {

@@ -3,7 +3,7 @@
 #![cfg_attr(not(verus_keep_ghost), allow(unused_variables, reason = "what only the proofs use"))]
 #![allow(non_shorthand_field_patterns, reason = "the expansion of patterns in `verus!`")]
 use super::config::*;
-use super::cursor::*;
+use super::session::*;
 use super::entry::*;
 use super::error::*;
 use super::geometry::*;

@@ -1,0 +1,600 @@
+//! A locked range and a position in it: what cursors do, with what it does to the map.
+#![expect(unsafe_code, reason = "takes items apart and puts them together again, each once")]
+#![cfg_attr(not(verus_keep_ghost), allow(unused_variables, reason = "what only the proofs use"))]
+#![allow(non_shorthand_field_patterns, reason = "the expansion of patterns in `verus!`")]
+#![allow(clippy::manual_is_multiple_of, reason = "the contracts and the proofs speak of remainders")]
+use super::config::*;
+use super::cursor::*;
+use super::entry::*;
+use super::error::*;
+use super::geometry::*;
+#[cfg(verus_keep_ghost)]
+use super::life::*;
+use super::lock::*;
+#[cfg(verus_keep_ghost)]
+use super::node::*;
+use super::ops::*;
+#[cfg(verus_keep_ghost)]
+use super::protocol::*;
+use super::retired::*;
+#[cfg(verus_keep_ghost)]
+use super::spec::*;
+#[cfg(verus_keep_ghost)]
+use super::subtree::*;
+use super::table::*;
+use super::tree::*;
+use super::walk;
+use super::walk::*;
+#[cfg(verus_keep_ghost)]
+use super::world::World;
+use core::marker::PhantomData;
+use core::ops::Range;
+use vellum_machine::addr::*;
+use vellum_machine::owned::*;
+#[cfg(verus_keep_ghost)]
+use vellum_machine::readers::NR_COUNTS;
+use vstd::prelude::*;
+
+verus! {
+
+/// A locked range and a position in it.
+pub(super) struct Session<C: PageTableConfig> {
+    pub(super) g: Locks,
+    pub(super) tree: Tracked<Tree>,
+    /// The page at which the cursor is.
+    pub(super) v: usize,
+    /// The count of readers on which this session is.
+    pub(super) cpu: usize,
+    pub(super) kind: PhantomData<C>,
+}
+
+impl<C: PageTableConfig> Session<C> {
+    /// The range is locked, and the position is in it or at its end.
+    #[verifier::type_invariant]
+    pub(super) open spec fn wf(self) -> bool {
+        &&& self.g.ok::<C>(self.tree@)
+        &&& lockable::<C>(self.g.s as nat, self.g.e as nat)
+        &&& self.g.s <= self.v <= self.g.e
+        &&& self.cpu < NR_COUNTS
+        &&& self.g.reader@.value().0 == self.cpu
+    }
+
+    /// What the range maps: page number to physical address and property.
+    pub(super) open spec fn mapped(self) -> IMap<nat, (nat, PageProperty)> {
+        view::<C>(self.tree@, self.g.rng())
+    }
+}
+
+impl<C: PageTableConfig> Release for Session<C> {
+    fn release(self) {
+        proof {
+            use_type_invariant(&self);
+            C::Consts::consts_ok();
+            lemma_total::<C>();
+        }
+        let Session { g, tree, v, cpu, kind } = self;
+        let b = prefix::<C::Consts>(g.s, g.top);
+        proof {
+            lemma_whole::<C>(g, tree@);
+        }
+        release_sub::<C>(g.w, Tracked(g.reader.borrow()), Ghost(g.rng()), tree, g.root, g.top, b, g.s, g.e);
+        g.w.leave(cpu, g.reader);
+    }
+}
+
+/// The virtual address of a page.
+#[inline(always)]
+pub(super) fn va_of<C: PageTableConfig>(v: usize) -> (r: Vaddr)
+    requires
+        v <= C::TOP_HI * pages(nr::<C>(), (C::Consts::LEVELS - 1) as nat),
+    ensures
+        r.0 == C::VA_BASE + v * PAGE_SIZE,
+    no_unwind
+{
+    proof {
+        C::config_ok();
+        let b = C::TOP_HI * pages(nr::<C>(), (C::Consts::LEVELS - 1) as nat);
+        assert(v * 4096 <= 4096 * b) by (nonlinear_arith)
+            requires
+                v <= b,
+        ;
+    }
+    Vaddr(C::VA_BASE + v * PAGE_SIZE)
+}
+
+/// The bytes of a size, as pages, if they are whole pages.
+#[inline(always)]
+fn whole_pages(len: usize) -> (r: Option<usize>)
+    ensures
+        r matches Some(n) ==> n * PAGE_SIZE == len,
+        r is None ==> len % PAGE_SIZE != 0,
+    no_unwind
+{
+    if len % PAGE_SIZE == 0 {
+        Some(len / PAGE_SIZE)
+    } else {
+        None
+    }
+}
+
+impl<C: PageTableConfig> Session<C> {
+    /// Locks a range.
+    pub(super) fn new(table: &PageTable<C>, range: Range<Vaddr>) -> (r: Result<Self, PageTableError>)
+        ensures
+            r matches Ok(x) ==> x.wf() && x.v == x.g.s && range.start.0 == C::VA_BASE + x.g.s * PAGE_SIZE && range.end.0 == C::VA_BASE
+                + x.g.e * PAGE_SIZE,
+    {
+        let (s, e) = check_range::<C>(range)?;
+        let cpu = super::hooks::count_index();
+        let w = table.world();
+        let reader = w.enter(cpu);
+        let (g, tree) = table.lock(reader, s, e);
+        Ok(Session { g, tree, v: s, cpu, kind: PhantomData })
+    }
+
+    pub(super) fn va(&self) -> (r: Vaddr)
+        ensures
+            r.0 == C::VA_BASE + self.v * PAGE_SIZE,
+    {
+        proof {
+            use_type_invariant(self);
+        }
+        va_of::<C>(self.v)
+    }
+
+    /// Makes the nodes below the root, `n` pages each, that are missing.
+    pub(super) fn populate(&mut self, n: usize) -> (r: Result<(), PageTableError>)
+        requires
+            old(self).g.top == C::Consts::LEVELS,
+            n >= 1,
+    {
+        proof {
+            use_type_invariant(&*self);
+            C::Consts::consts_ok();
+            lemma_total::<C>();
+        }
+        let mut v = self.g.s;
+        while v < self.g.e
+            invariant
+                self.wf(),
+                self.g.s <= v,
+                n >= 1,
+                self.g.e <= 0x2000_0000_0000,
+                1 <= C::Consts::LEVELS <= 5,
+                self.g.top == C::Consts::LEVELS,
+            decreases self.g.e - v,
+        {
+            let f = descend::<C>(&self.g, Tracked(self.tree.borrow()), v);
+            if f.l == C::Consts::LEVELS && C::Consts::LEVELS > 1 {
+                let i = entry_index::<C::Consts>(v, f.l);
+                let ghost k = place::<C>(v as nat, f.l as nat);
+                proof {
+                    lemma_here::<C>(self.g, self.tree@, v as nat, f.l as nat);
+                }
+                if expand::<C>(&self.g, Tracked(self.tree.borrow_mut()), Ghost(k), f.pa, i, f.l, f.word).is_none() {
+                    return Err(PageTableError::NoMemory);
+                }
+            }
+            v = if n < self.g.e - v { v + n } else { self.g.e };
+        }
+        Ok(())
+    }
+
+    pub(super) fn range(&self) -> Range<Vaddr> {
+        proof {
+            use_type_invariant(self);
+        }
+        va_of::<C>(self.g.s)..va_of::<C>(self.g.e)
+    }
+
+    /// The end of `len` bytes from here, as a page.
+    fn end_of(&self, len: usize) -> (r: Result<usize, PageTableError>)
+        ensures
+            r matches Ok(end) ==> self.v <= end <= self.g.e && (end - self.v) * PAGE_SIZE == len,
+    {
+        proof {
+            use_type_invariant(self);
+        }
+        match whole_pages(len) {
+            None => Err(PageTableError::NotAligned { at: len }),
+            Some(n) => if n > self.g.e - self.v {
+                Err(PageTableError::OutOfRange { va: self.va() })
+            } else {
+                Ok(self.v + n)
+            },
+        }
+    }
+
+    pub(super) fn jump(&mut self, va: Vaddr) -> (r: Result<(), PageTableError>)
+        ensures
+            final(self).mapped() == old(self).mapped(),
+            final(self).g == old(self).g,
+            r is Ok ==> va.0 == C::VA_BASE + final(self).v * PAGE_SIZE && final(self).v < final(self).g.e,
+            r is Err ==> *final(self) == *old(self),
+    {
+        proof {
+            use_type_invariant(&*self);
+            C::config_ok();
+        }
+        if va.0 % PAGE_SIZE != 0 {
+            return Err(PageTableError::NotAligned { at: va.0 });
+        }
+        if va.0 < C::VA_BASE {
+            return Err(PageTableError::OutOfRange { va });
+        }
+        let v = (va.0 - C::VA_BASE) / PAGE_SIZE;
+        if v < self.g.s || v >= self.g.e {
+            return Err(PageTableError::OutOfRange { va });
+        }
+        self.v = v;
+        Ok(())
+    }
+
+    pub(super) fn query(&self) -> (r: Result<Slot<C>, PageTableError>)
+        ensures
+            match r {
+                Ok(slot) => {
+                    &&& slot.item is None ==> !self.mapped().dom().contains(self.v as nat)
+                    &&& slot.item matches Some(i) ==> self.mapped().dom().contains(self.v as nat) && C::raw(i).2 == self.mapped()[self.v as nat].1
+                        && self.mapped()[self.v as nat].0 == C::raw(i).0 + PAGE_SIZE * low(nr::<C>(), self.v as nat, (C::raw(i).1 - 1) as nat)
+                },
+                Err(_) => self.v == self.g.e,
+            },
+    {
+        proof {
+            use_type_invariant(self);
+            C::Consts::consts_ok();
+            lemma_total::<C>();
+        }
+        let v = self.v;
+        if v >= self.g.e {
+            return Err(PageTableError::OutOfRange { va: self.va() });
+        }
+        let tracked m = self.tree.borrow();
+        let f = descend::<C>(&self.g, Tracked(m), v);
+        let (start, end) = entry_range::<C::Consts>(v, f.l);
+        let (start, end) = (if start < self.g.s { self.g.s } else { start }, if end > self.g.e { self.g.e } else { end });
+        let range = va_of::<C>(start)..va_of::<C>(end);
+        let ad = C::Entry::accessed_dirty(f.word);
+        match f.pte {
+            Pte::Leaf(pa, prop) => {
+                let ghost k = place::<C>(v as nat, f.l as nat);
+                let ghost i = idx::<C>(v as nat, f.l as nat);
+                proof {
+                    lemma_here::<C>(self.g, self.tree@, v as nat, f.l as nat);
+                }
+                let tracked t = m.tracked_borrow(k).lk.leaves.tracked_borrow(i);
+                // SAFETY: the mapping is in the locked range.
+                let tok = unsafe { C::clone_leaf(pa, f.l, Tracked(t)) };
+                // SAFETY: these are the parts of the mapping, with a count of their own.
+                let item = unsafe { C::item_from_raw(pa, f.l, prop, tok) };
+                Ok(Slot { range, item: Some(item), ad })
+            },
+            _ => Ok(Slot { range, item: None, ad }),
+        }
+    }
+
+    pub(super) fn find_next(&mut self, len: usize) -> (r: Result<Option<Vaddr>, PageTableError>)
+        ensures
+            final(self).mapped() == old(self).mapped(),
+            final(self).g == old(self).g,
+            r is Ok ==> forall|p: nat| old(self).v <= p < final(self).v ==> !#[trigger] old(self).mapped().dom().contains(p),
+            r matches Ok(Some(va)) ==> va.0 == C::VA_BASE + final(self).v * PAGE_SIZE && old(self).mapped().dom().contains(final(self).v as nat),
+            r matches Ok(None) ==> (final(self).v - old(self).v) * PAGE_SIZE == len,
+            r is Err ==> *final(self) == *old(self),
+    {
+        proof {
+            use_type_invariant(&*self);
+        }
+        let end = self.end_of(len)?;
+        let (p, f) = next_mapped::<C>(&self.g, Tracked(self.tree.borrow()), self.v, end);
+        proof {
+            assert forall|q: nat| self.v <= q < p implies !#[trigger] self.mapped().dom().contains(q) by {
+                assert(self.g.at::<C>(self.tree@, q) is None);
+            }
+        }
+        self.v = p;
+        match f {
+            Some(f) => {
+                proof {
+                    lemma_here::<C>(self.g, self.tree@, p as nat, f.l as nat);
+                }
+                Ok(Some(self.va()))
+            },
+            None => Ok(None),
+        }
+    }
+}
+
+/// The pages `[a, b)`.
+pub(super) open spec fn between(a: nat, b: nat) -> ISet<nat> {
+    ISet::new(|p: nat| a <= p < b)
+}
+
+impl<C: PageTableConfig> Session<C> {
+    /// The item of a mapping that was taken out.
+    fn item_of(t: TakenLeaf) -> (r: C::Item)
+        requires
+            leaf_fits::<C::Consts>(t.pa, t.l as nat),
+            C::leaf_ok(t.tok@, t.pa, t.l as nat),
+        ensures
+            C::raw(r) == (t.pa, t.l as nat, t.prop),
+        no_unwind
+    {
+        // SAFETY: these are the parts of a mapping that is in no table any more.
+        unsafe { C::item_from_raw(t.pa, t.l, t.prop, t.tok) }
+    }
+
+    pub(super) fn map(&mut self, item: C::Item) -> (r: Result<Option<C::Item>, MapError<C::Item>>)
+        ensures
+            final(self).g == old(self).g,
+            match r {
+                Ok(_) => {
+                    let (pa, l, prop) = C::raw(item);
+                    let n = pages(nr::<C>(), (l - 1) as nat);
+                    &&& final(self).v == old(self).v + n
+                    &&& forall|w: nat|
+                        old(self).v <= w < old(self).v + n ==> #[trigger] final(self).mapped().contains_pair(
+                            w,
+                            ((pa + PAGE_SIZE * (w - old(self).v)) as nat, prop),
+                        )
+                    &&& final(self).mapped().remove_keys(between(old(self).v as nat, (old(self).v + n) as nat)) == old(self).mapped().remove_keys(
+                        between(old(self).v as nat, (old(self).v + n) as nat),
+                    )
+                },
+                Err(e) => final(self).mapped() == old(self).mapped() && final(self).v == old(self).v && C::raw(e.item) == C::raw(item),
+            },
+    {
+        proof {
+            use_type_invariant(&*self);
+            C::Consts::consts_ok();
+            lemma_total::<C>();
+        }
+        let (pa, l, prop, tok) = C::item_into_raw(item);
+        let v = self.v;
+        let n = pages_below::<C::Consts>(l - 1);
+        if v % n != 0 || n > self.g.e - v {
+            let error = if v % n != 0 {
+                PageTableError::NotAligned { at: self.va().0 }
+            } else {
+                PageTableError::OutOfRange { va: self.va() }
+            };
+            // SAFETY: these are the parts of the item.
+            return Err(MapError { error, item: unsafe { C::item_from_raw(pa, l, prop, tok) } });
+        }
+        let ghost m0 = self.tree@;
+        match walk::put::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, n, pa, l, prop, tok) {
+            Put::Done(old) => {
+                self.v = v + n;
+                proof {
+                    let b = between(v as nat, (v + n) as nat);
+                    lemma_view_elsewhere::<C>(self.g, m0, self.tree@, b);
+                    assert forall|w: nat| v <= w < v + n implies #[trigger] self.mapped().contains_pair(
+                        w,
+                        ((pa + PAGE_SIZE * (w - v)) as nat, prop),
+                    ) by {
+                        let _ = self.g.at::<C>(self.tree@, w);
+                    }
+                    assert(self.mapped().remove_keys(b) == view::<C>(m0, self.g.rng()).remove_keys(b));
+                }
+                match old {
+                    Some(t) => Ok(Some(Self::item_of(t))),
+                    None => Ok(None),
+                }
+            },
+            Put::Occupied(tok) => {
+                proof {
+                    lemma_same_view::<C>(self.g, m0, self.tree@);
+                }
+                let error = PageTableError::Occupied { va: self.va() };
+                // SAFETY: these are the parts of the item.
+                Err(MapError { error, item: unsafe { C::item_from_raw(pa, l, prop, tok) } })
+            },
+            Put::NoMemory(tok) => {
+                proof {
+                    lemma_same_view::<C>(self.g, m0, self.tree@);
+                }
+                // SAFETY: these are the parts of the item.
+                Err(MapError { error: PageTableError::NoMemory, item: unsafe { C::item_from_raw(pa, l, prop, tok) } })
+            },
+        }
+    }
+
+    pub(super) fn take_next(&mut self, len: usize) -> (r: Result<Option<Fragment<C>>, PageTableError>)
+        ensures
+            final(self).g == old(self).g,
+            match r {
+                Ok(Some(Fragment::Leaf { va, item, .. })) => {
+                    let (pa, l, prop) = C::raw(item);
+                    let start = ((va.0 - C::VA_BASE) / PAGE_SIZE as int) as nat;
+                    &&& old(self).mapped().contains_pair(start, (pa as nat, prop))
+                    &&& final(self).mapped() == old(self).mapped().remove_keys(between(start, start + pages(nr::<C>(), (l - 1) as nat)))
+                },
+                _ => final(self).mapped() == old(self).mapped(),
+            },
+    {
+        proof {
+            use_type_invariant(&*self);
+            C::Consts::consts_ok();
+            lemma_total::<C>();
+        }
+        let end = self.end_of(len)?;
+        let ghost m0 = self.tree@;
+        let v = self.v;
+        let Some((next, taken)) = walk::take_next::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, end) else {
+            proof {
+                lemma_same_view::<C>(self.g, m0, self.tree@);
+            }
+            return Err(PageTableError::NoMemory);
+        };
+        self.v = next;
+        match taken {
+            Taken::Leaf(t) => {
+                let ad = C::Entry::accessed_dirty(t.word);
+                let va = va_of::<C>(t.start);
+                proof {
+                    lemma_view_cleared::<C>(self.g, m0, self.tree@, t.start as nat, t.end as nat);
+                    assert(self.g.at::<C>(m0, t.start as nat) is Some);
+                    assert((va.0 - C::VA_BASE) / PAGE_SIZE as int == t.start);
+                }
+                let item = Self::item_of(t);
+                Ok(Some(Fragment::Leaf { va, item, ad }))
+            },
+            Taken::Node(ns, ne, pa, tok) => {
+                proof {
+                    lemma_same_view::<C>(self.g, m0, self.tree@);
+                }
+                Ok(Some(Fragment::Node(RetiredNode::new(self.g.w, pa, clamp::<C>(ns), clamp::<C>(ne), tok))))
+            },
+            Taken::Nothing => {
+                proof {
+                    lemma_same_view::<C>(self.g, m0, self.tree@);
+                }
+                Ok(None)
+            },
+        }
+    }
+
+    pub(super) fn protect_next<F: ProtectOp>(&mut self, len: usize, op: F) -> (r: Result<Option<Range<Vaddr>>, PageTableError>)
+        ensures
+            final(self).g == old(self).g,
+            match r {
+                Ok(Some(range)) => {
+                    let start = ((range.start.0 - C::VA_BASE) / PAGE_SIZE as int) as nat;
+                    let end = final(self).v as nat;
+                    &&& final(self).mapped().dom() == old(self).mapped().dom()
+                    &&& final(self).mapped().remove_keys(between(start, end)) == old(self).mapped().remove_keys(between(start, end))
+                    &&& forall|w: nat| start <= w < end ==> #[trigger] final(self).mapped().dom().contains(w) && final(self).mapped()[w].0
+                        == old(self).mapped()[w].0
+                },
+                _ => final(self).mapped() == old(self).mapped(),
+            },
+    {
+        proof {
+            use_type_invariant(&*self);
+            C::Consts::consts_ok();
+            lemma_total::<C>();
+        }
+        let end = self.end_of(len)?;
+        let ghost m0 = self.tree@;
+        let v = self.v;
+        let found = walk::isolate::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, end);
+        let ghost m1 = self.tree@;
+        proof {
+            lemma_same_view::<C>(self.g, m0, m1);
+        }
+        let (p, ee, f) = match found {
+            None => return Err(PageTableError::NoMemory),
+            Some(None) => {
+                self.v = end;
+                return Ok(None);
+            },
+            Some(Some(x)) => x,
+        };
+        let (_, prop) = f.pte.as_leaf();
+        // Nothing has changed yet: a panic in here leaves the range as it was.
+        let prop = op.apply(prop);
+        walk::set_property::<C>(&self.g, Tracked(self.tree.borrow_mut()), p, ee, &f, prop);
+        self.v = ee;
+        let range = va_of::<C>(p)..va_of::<C>(ee);
+        proof {
+            let b = between(p as nat, ee as nat);
+            assert((range.start.0 - C::VA_BASE) / PAGE_SIZE as int == p);
+            lemma_whole_leaf_mapped::<C>(self.g, m1, p, ee, f);
+            assert forall|w: nat| p <= w < ee implies #[trigger] self.mapped().dom().contains(w) && self.mapped()[w].0 == view::<C>(
+                m1,
+                self.g.rng(),
+            )[w].0 by {
+                let _ = self.g.at::<C>(self.tree@, w);
+            }
+            lemma_view_elsewhere::<C>(self.g, m1, self.tree@, b);
+            lemma_view_domain::<C>(self.g, m1, self.tree@);
+        }
+        Ok(Some(range))
+    }
+}
+
+/// What translates the same outside `b` is the same map outside `b`.
+proof fn lemma_view_elsewhere<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree, b: ISet<nat>)
+    requires
+        forall|w: nat| g.s <= w < g.e && !b.contains(w) ==> #[trigger] g.at::<C>(m2, w) == g.at::<C>(m, w),
+    ensures
+        view::<C>(m2, g.rng()).remove_keys(b) == view::<C>(m, g.rng()).remove_keys(b),
+{
+    assert forall|w: nat| g.s <= w < g.e && !b.contains(w) implies #[trigger] trans::<C>(m2, g.top as nat, w) == trans::<C>(
+        m,
+        g.top as nat,
+        w,
+    ) by {
+        let _ = g.at::<C>(m2, w);
+    }
+    assert(view::<C>(m2, g.rng()).remove_keys(b) =~= view::<C>(m, g.rng()).remove_keys(b));
+}
+
+/// What is cleared is gone from the map.
+proof fn lemma_view_cleared<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree, a: nat, b: nat)
+    requires
+        g.cleared::<C>(m, m2, a, b),
+    ensures
+        view::<C>(m2, g.rng()) == view::<C>(m, g.rng()).remove_keys(between(a, b)),
+{
+    assert forall|w: nat| g.s <= w < g.e implies #[trigger] trans::<C>(m2, g.top as nat, w) == (if a <= w < b {
+        None
+    } else {
+        trans::<C>(m, g.top as nat, w)
+    }) by {
+        let _ = g.at::<C>(m2, w);
+    }
+    assert(view::<C>(m2, g.rng()) =~= view::<C>(m, g.rng()).remove_keys(between(a, b)));
+}
+
+/// What translates at the same pages has the same domain.
+proof fn lemma_view_domain<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree)
+    requires
+        forall|w: nat| g.s <= w < g.e ==> (#[trigger] g.at::<C>(m2, w) is Some) == (g.at::<C>(m, w) is Some),
+    ensures
+        view::<C>(m2, g.rng()).dom() == view::<C>(m, g.rng()).dom(),
+{
+    assert forall|w: nat| g.s <= w < g.e implies (#[trigger] trans::<C>(m2, g.top as nat, w) is Some) == (trans::<C>(
+        m,
+        g.top as nat,
+        w,
+    ) is Some) by {
+        let _ = g.at::<C>(m2, w);
+    }
+    assert(view::<C>(m2, g.rng()).dom() =~= view::<C>(m, g.rng()).dom());
+}
+
+/// What translates the same is the same map.
+proof fn lemma_same_view<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree)
+    requires
+        g.same::<C>(m, m2),
+    ensures
+        view::<C>(m2, g.rng()) == view::<C>(m, g.rng()),
+{
+    assert forall|w: nat| g.s <= w < g.e implies #[trigger] trans::<C>(m2, g.top as nat, w) == trans::<C>(m, g.top as nat, w) by {
+        let _ = g.at::<C>(m2, w);
+    }
+    assert(view::<C>(m2, g.rng()) =~= view::<C>(m, g.rng()));
+}
+
+/// The virtual address of a page, or the end of the table's part if that comes before.
+fn clamp<C: PageTableConfig>(v: usize) -> Vaddr
+    no_unwind
+{
+    proof {
+        C::Consts::consts_ok();
+        C::config_ok();
+        lemma_total::<C>();
+        let (hi, t, n) = (C::TOP_HI as nat, nr::<C>(), pages(nr::<C>(), (C::Consts::LEVELS - 1) as nat));
+        assert(pages(t, C::Consts::LEVELS as nat) == t * n);
+        assert(hi * n <= t * n) by (nonlinear_arith)
+            requires
+                hi <= t,
+        ;
+    }
+    let top = C::TOP_HI * pages_below::<C::Consts>(C::Consts::LEVELS - 1);
+    va_of::<C>(if v < top { v } else { top })
+}
+
+} // verus!
