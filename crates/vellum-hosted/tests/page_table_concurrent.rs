@@ -225,13 +225,13 @@ fn storm<G: PagingConsts>(all: Range<usize>, rounds: usize) {
 
 #[test]
 fn a_storm_on_a_small_tree() {
-    storm::<TinyTree>(0..32, 60_000);
+    storm::<TinyTree>(0..32, 30_000);
 }
 
 #[test]
 fn a_storm_on_four_levels() {
     // Around a border of nodes of the two lowest levels.
-    storm::<FourLevel>((1 << 18) - 24..(1 << 18) + 24, 30_000);
+    storm::<FourLevel>((1 << 18) - 24..(1 << 18) + 24, 15_000);
 }
 
 /// Each processor has pages of its own, and finds exactly what it left there.
@@ -271,22 +271,22 @@ fn neighbours<G: PagingConsts>(block: usize, rounds: usize) {
 
 #[test]
 fn neighbours_below_different_nodes() {
-    neighbours::<TinyTree>(8, 60_000);
+    neighbours::<TinyTree>(8, 30_000);
 }
 
 #[test]
 fn neighbours_below_the_same_nodes() {
-    neighbours::<TinyTree>(6, 60_000);
+    neighbours::<TinyTree>(6, 30_000);
 }
 
 #[test]
 fn neighbours_on_four_levels() {
-    neighbours::<FourLevel>(20, 40_000);
+    neighbours::<FourLevel>(20, 20_000);
 }
 
 #[test]
 fn neighbours_on_four_levels_across_nodes() {
-    neighbours::<FourLevel>(768, 4000);
+    neighbours::<FourLevel>(768, 2000);
 }
 
 /// Groups of pages below a node each: four pages are mapped together, or none.
@@ -386,10 +386,10 @@ fn readers_and_writers<G: PagingConsts>(rounds: usize) {
 
 #[test]
 fn readers_while_nodes_come_and_go_on_a_small_tree() {
-    readers_and_writers::<TinyTree>(60_000);
+    readers_and_writers::<TinyTree>(30_000);
 }
 
 #[test]
 fn readers_while_nodes_come_and_go_on_four_levels() {
-    readers_and_writers::<FourLevel>(40_000);
+    readers_and_writers::<FourLevel>(20_000);
 }

@@ -182,7 +182,7 @@ fn with_storer(edit: impl FnOnce(&Table, &Storer, &[UFrame]) + Send) {
 fn whatever_was_written_is_dirty_when_it_is_taken_out() {
     with_storer(|table, storer, frames| {
         let mut counts = Counts::default();
-        (0..30_000).for_each(|round| one_round(table, storer, frames, round, &mut counts));
+        (0..15_000).for_each(|round| one_round(table, storer, frames, round, &mut counts));
         println!("{counts:?}");
         assert!(counts.written > 0 && counts.clean > 0 && counts.late > 0, "{counts:?}");
     });

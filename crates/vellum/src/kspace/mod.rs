@@ -60,7 +60,9 @@ pub fn init(end: Paddr) -> Result<(), KernelSpaceError> {
 }
 
 /// Returns the table of kernel space, once it is set up.
-pub fn table() -> Option<&'static PageTable<KernelPtConfig>> {
+///
+/// Only this crate edits it: what is mapped there is memory that the kernel itself stands on.
+pub(crate) fn table() -> Option<&'static PageTable<KernelPtConfig>> {
     KERNEL.get()
 }
 

@@ -241,3 +241,20 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
 }
 
 } // verus!
+
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+impl<I> core::fmt::Debug for MapError<I> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("MapError").field("error", &self.error).finish_non_exhaustive()
+    }
+}
+
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+impl<I> core::fmt::Display for MapError<I> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "nothing was mapped: {}", self.error)
+    }
+}
+
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+impl<I> core::error::Error for MapError<I> {}

@@ -3,7 +3,6 @@
 #![cfg_attr(not(verus_keep_ghost), allow(unused_variables, reason = "what only the proofs use"))]
 #![allow(non_shorthand_field_patterns, reason = "the expansion of patterns in `verus!`")]
 use super::config::*;
-use super::session::*;
 use super::entry::*;
 use super::error::*;
 use super::geometry::*;
@@ -14,6 +13,7 @@ use super::node_frame::*;
 use super::ops::*;
 use super::protocol::*;
 use super::retired::*;
+use super::session::*;
 #[cfg(verus_keep_ghost)]
 use super::spec::*;
 use super::tree::*;
@@ -45,8 +45,8 @@ impl<C: PageTableConfig> Root<C> {
 
 /// A page table for a use `C`.
 ///
-/// Any number of processors may edit it at once: a [`Cursor`] or [`CursorMut`] locks the smallest sub-tree that
-/// covers its range.
+/// Any number of processors may edit it at once: a [`Cursor`](super::Cursor) or [`CursorMut`](super::CursorMut) locks
+/// the smallest sub-tree that covers its range.
 ///
 /// Dropping it drops what is mapped and [defers](super::defer) its nodes: whoever drops it has made sure that it is the
 /// active table of no processor and that no translation cache leads to a node of it. Where others may link its nodes

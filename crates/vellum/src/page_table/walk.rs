@@ -559,6 +559,89 @@ pub enum Put {
     NoMemory(Tracked<LeafTok>),
 }
 
+/// The `n` pages from page `v` on translate to the page that was put there, all others as before, and `o` is what was
+/// there.
+pub open spec fn is_put<C: PageTableConfig>(
+    g: Locks,
+    m: Tree,
+    m2: Tree,
+    v: usize,
+    n: usize,
+    page: (usize, u8, PageProperty),
+    o: Option<TakenLeaf>,
+) -> bool {
+    let (pa, l, prop) = page;
+    &&& forall|w: nat|
+        g.s <= w < g.e ==> #[trigger] g.at::<C>(m2, w) == (if v <= w < v + n {
+            Some(((pa + PAGE_SIZE * (w - v)) as nat, prop))
+        } else {
+            g.at::<C>(m, w)
+        })
+    &&& o matches Some(t) ==> {
+        &&& t.start == v && t.end == v + n && t.l == l
+        &&& leaf_fits::<C::Consts>(t.pa, l as nat)
+        &&& C::leaf_ok(t.tok@, t.pa, l as nat)
+        &&& g.at::<C>(m, v as nat) == Some((t.pa as nat, t.prop))
+    }
+    &&& o is None ==> g.nothing_in::<C>(m, v as nat, (v + n) as nat)
+}
+
+/// Puts a page where the way down to page `v` ends, which is at the page's level.
+#[expect(clippy::too_many_arguments, reason = "a page, its place, and what is known of it")]
+fn put_here<C: PageTableConfig>(
+    g: &Locks,
+    Tracked(m): Tracked<&mut Tree>,
+    v: usize,
+    n: usize,
+    pa: usize,
+    l: u8,
+    prop: PageProperty,
+    tok: Tracked<LeafTok>,
+    f: &Found,
+    Ghost(m0): Ghost<Tree>,
+) -> (o: Option<TakenLeaf>)
+    requires
+        g.ok::<C>(*old(m)),
+        g.same::<C>(m0, *old(m)),
+        f.ok::<C>(*g, *old(m), v as nat),
+        !(f.pte is Table),
+        f.l == l,
+        1 <= l <= g.top,
+        n == pages(nr::<C>(), (l - 1) as nat),
+        n >= 1,
+        g.s <= v,
+        v + n <= g.e <= 0x2000_0000_0000,
+        v as nat % n as nat == 0,
+        leaf_fits::<C::Consts>(pa, l as nat),
+        C::leaf_ok(tok@, pa, l as nat),
+    ensures
+        g.ok::<C>(*final(m)),
+        is_put::<C>(*g, m0, *final(m), v, n, (pa, l, prop), o),
+    no_unwind
+{
+    let ghost m1 = *m;
+    let ghost k = place::<C>(v as nat, l as nat);
+    proof {
+        C::Consts::consts_ok();
+        lemma_here::<C>(*g, *m, v as nat, l as nat);
+    }
+    let i = entry_index::<C::Consts>(v, l);
+    let (es, ee) = entry_range::<C::Consts>(v, l);
+    // SAFETY: what an item maps fits.
+    let e = unsafe { C::Entry::leaf(pa, l, prop) };
+    let (word, old_tok) = replace::<C>(g, Tracked(m), Ghost(k), f.pa, i, e, Tracked(Some(tok.get())));
+    proof {
+        lemma_put::<C>(*g, m0, m1, *m, v, n, pa, l, prop, *f, es, ee, i as int, e);
+    }
+    match f.pte {
+        Pte::Leaf(pa, prop) => {
+            let tok = Tracked(old_tok.get().tracked_unwrap());
+            Some(TakenLeaf { start: v, end: v + n, pa, l, prop, word, tok })
+        },
+        _ => None,
+    }
+}
+
 /// Maps `n` pages from page `v` on, where one entry of level `l` covers exactly them.
 #[verifier::exec_allows_no_decreases_clause]
 #[expect(clippy::too_many_arguments, reason = "what an item says, and the tokens")]
@@ -584,21 +667,7 @@ pub fn put<C: PageTableConfig>(
     ensures
         g.ok::<C>(*final(m)),
         match r {
-            Put::Done(o) => {
-                &&& forall|w: nat|
-                    g.s <= w < g.e ==> #[trigger] g.at::<C>(*final(m), w) == (if v <= w < v + n {
-                        Some(((pa + PAGE_SIZE * (w - v)) as nat, prop))
-                    } else {
-                        g.at::<C>(*old(m), w)
-                    })
-                &&& o matches Some(t) ==> {
-                    &&& t.start == v && t.end == v + n && t.l == l
-                    &&& leaf_fits::<C::Consts>(t.pa, l as nat)
-                    &&& C::leaf_ok(t.tok@, t.pa, l as nat)
-                    &&& g.at::<C>(*old(m), v as nat) == Some((t.pa as nat, t.prop))
-                }
-                &&& o is None ==> g.nothing_in::<C>(*old(m), v as nat, (v + n) as nat)
-            },
+            Put::Done(o) => is_put::<C>(*g, *old(m), *final(m), v, n, (pa, l, prop), o),
             Put::Occupied(t) => t == tok && g.same::<C>(*old(m), *final(m)),
             Put::NoMemory(t) => t == tok && g.same::<C>(*old(m), *final(m)),
         },
@@ -635,29 +704,7 @@ pub fn put<C: PageTableConfig>(
             return Put::Occupied(tok);
         }
         if f.l == l {
-            let (es, ee) = entry_range::<C::Consts>(v, l);
-            // SAFETY: what an item maps fits.
-            let e = unsafe { C::Entry::leaf(pa, l, prop) };
-            let (word, old_tok) = replace::<C>(g, Tracked(m), Ghost(k), f.pa, i, e, Tracked(Some(tok.get())));
-            proof {
-                lemma_put::<C>(*g, m0, m1, *m, v, n, pa, l, prop, f, es, ee, i as int, e);
-            }
-            return match f.pte {
-                Pte::Leaf(old_pa, old_prop) => Put::Done(
-                    Some(
-                        TakenLeaf {
-                            start: v,
-                            end: v + n,
-                            pa: old_pa,
-                            l,
-                            prop: old_prop,
-                            word,
-                            tok: Tracked(old_tok.get().tracked_unwrap()),
-                        },
-                    ),
-                ),
-                _ => Put::Done(None),
-            };
+            return Put::Done(put_here::<C>(g, Tracked(m), v, n, pa, l, prop, tok, &f, Ghost(m0)));
         }
         if expand::<C>(g, Tracked(m), Ghost(k), f.pa, i, f.l, f.word).is_none() {
             return Put::NoMemory(tok);
