@@ -53,46 +53,28 @@ impl ReaderCounts {
         self.lines[c].0.load(Ordering::Relaxed)
     }
 
-    /// Counts up from `current`; may fail although the count is `current`.
+    /// Replaces `current` by `new`; may fail although the word is `current`.
+    ///
+    /// What follows comes after it and what precedes comes before it, for every processor.
     #[inline(always)]
     #[verifier::external_body]
     #[verifier::atomic]
-    pub fn try_enter(&self, c: usize, Tracked(perm): Tracked<&mut PermissionU64>, current: u64) -> (r: Result<u64, u64>)
+    pub fn exchange(&self, c: usize, Tracked(perm): Tracked<&mut PermissionU64>, current: u64, new: u64) -> (r: Result<u64, u64>)
         requires
             c < NR_COUNTS,
             old(perm)@.patomic == self.id(c as int),
-            current < u64::MAX,
         ensures
             final(perm)@.patomic == self.id(c as int),
-            r matches Ok(v) ==> v == current && old(perm)@.value == current && final(perm)@.value == current + 1,
+            r matches Ok(v) ==> v == current && old(perm)@.value == current && final(perm)@.value == new,
             r matches Err(v) ==> v == old(perm)@.value && final(perm)@.value == v,
         opens_invariants none
         no_unwind
     {
-        let r = self.lines[c].0.compare_exchange_weak(current, current + 1, Ordering::SeqCst, Ordering::Relaxed);
+        let r = self.lines[c].0.compare_exchange_weak(current, new, Ordering::SeqCst, Ordering::Relaxed);
         // On x86-64 the exchange itself orders all later loads after it (Intel SDM vol. 3, section 9.2.3.9).
         #[cfg(not(target_arch = "x86_64"))]
         fence(Ordering::SeqCst);
         r
-    }
-
-    /// Counts down.
-    // Release: pairs with the Acquire of `observe`; what the reader read, it read before.
-    #[inline(always)]
-    #[verifier::external_body]
-    #[verifier::atomic]
-    pub fn leave(&self, c: usize, Tracked(perm): Tracked<&mut PermissionU64>)
-        requires
-            c < NR_COUNTS,
-            old(perm)@.patomic == self.id(c as int),
-            old(perm)@.value > 0,
-        ensures
-            final(perm)@.patomic == self.id(c as int),
-            final(perm)@.value == old(perm)@.value - 1,
-        opens_invariants none
-        no_unwind
-    {
-        self.lines[c].0.fetch_sub(1, Ordering::Release);
     }
 
     /// Reads a count, in one order with every entry; [`synchronize`](Self::synchronize) comes before it.

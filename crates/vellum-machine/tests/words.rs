@@ -126,14 +126,20 @@ fn readers_are_counted_by_processor() {
         Tracked<vstd::prelude::Map<vstd::prelude::nat, vstd::atomic::PermissionU64>>,
     ) = ReaderCounts::new();
     let counts = &COUNTS.0;
-    let enter = |c| while counts.try_enter(c, ghost(), counts.peek(c, ghost())).is_err() {};
+    let change = |c, by: u64| {
+        while {
+            let current = counts.peek(c, ghost());
+            counts.exchange(c, ghost(), current, current.wrapping_add(by)).is_err()
+        } {}
+    };
+    let enter = |c| change(c, 1);
     assert!((0..NR_COUNTS).all(|c| counts.observe(c, ghost()) == 0));
     enter(3);
     enter(3);
     enter(NR_COUNTS - 1);
     assert_eq!((counts.observe(2, ghost()), counts.observe(3, ghost())), (0, 2));
-    assert_eq!(counts.try_enter(3, ghost(), 1), Err(2));
-    counts.leave(3, ghost());
+    assert_eq!(counts.exchange(3, ghost(), 1, 9), Err(2));
+    change(3, 1u64.wrapping_neg());
     assert_eq!((counts.peek(3, ghost()), counts.observe(NR_COUNTS - 1, ghost())), (1, 1));
 }
 
@@ -148,7 +154,7 @@ fn a_reader_is_seen_or_sees() {
         let unlinked = AtomicBool::new(false);
         let (reader_saw, remover_saw) = thread::scope(|scope| {
             let reader = scope.spawn(|| {
-                while counts.try_enter(0, ghost(), counts.peek(0, ghost())).is_err() {}
+                while counts.exchange(0, ghost(), 0, 1).is_err() {}
                 unlinked.load(Ordering::Relaxed)
             });
             unlinked.store(true, Ordering::Relaxed);
@@ -157,7 +163,7 @@ fn a_reader_is_seen_or_sees() {
             (reader.join().expect("the reader does not panic"), seen)
         });
         assert!(reader_saw || remover_saw, "neither the unlinking nor the reader was seen");
-        counts.leave(0, ghost());
+        while counts.exchange(0, ghost(), 1, 0).is_err() {}
     }
 }
 

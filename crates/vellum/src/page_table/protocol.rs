@@ -72,9 +72,12 @@ tokenized_state_machine! { Nodes {
         /// Unlinked and not yet free: the right to free.
         #[sharding(set)]
         pub dead: Set<Nid>,
-        /// The readers of a processor.
+        /// The readers of a processor, and how often its last reader left.
         #[sharding(map)]
-        pub cpu: Map<Cpu, Set<Rid>>,
+        pub cpu: Map<Cpu, (Set<Rid>, nat)>,
+        /// So often had a processor's last reader left at a time.
+        #[sharding(persistent_set)]
+        pub seen: Set<(Cpu, nat, nat)>,
         #[sharding(map)]
         pub reader: Map<Rid, (Cpu, nat)>,
         #[sharding(persistent_set)]
@@ -99,7 +102,8 @@ tokenized_state_machine! { Nodes {
         init root = Set::empty();
         init retired = Map::empty();
         init dead = Set::empty();
-        init cpu = Map::new(Set::<nat>::range(0, ncpu), |c: nat| Set::empty());
+        init cpu = Map::new(Set::<nat>::range(0, ncpu), |c: nat| (Set::empty(), 0));
+        init seen = Set::empty();
         init reader = Map::empty();
         init prot = Set::empty();
         init quiet = Set::empty();
@@ -107,30 +111,50 @@ tokenized_state_machine! { Nodes {
     } }
 
     transition!{ enter(c: Cpu) {
-        remove cpu -= [c => let rs];
+        remove cpu -= [c => let v];
         birds_eye let rid = pre.next_reader;
         birds_eye let s = pre.clock;
-        assert(!rs.contains(rid));
+        assert(!v.0.contains(rid));
         update next_reader = pre.next_reader + 1;
-        add cpu += [c => rs.insert(rid)];
+        add cpu += [c => (v.0.insert(rid), v.1)];
         add reader += [rid => (c, s)];
     } }
 
-    transition!{ leave(c: Cpu, rid: Rid) {
-        remove cpu -= [c => let rs];
-        remove reader -= [rid => let v];
-        require v.0 == c;
-        assert(rs.contains(rid));
-        add cpu += [c => rs.remove(rid)];
+    /// A reader leaves; the last one of a processor may count that it was one.
+    transition!{ leave(c: Cpu, rid: Rid, last: bool) {
+        remove cpu -= [c => let v];
+        remove reader -= [rid => let r];
+        require r.0 == c;
+        require last ==> v.0.remove(rid) == Set::<Rid>::empty();
+        assert(v.0.contains(rid));
+        add cpu += [c => (v.0.remove(rid), if last { v.1 + 1 } else { v.1 })];
     } }
 
     /// A processor without readers, seen after `n` was retired.
     transition!{ rest(c: Cpu, n: Nid) {
-        have cpu >= [c => Set::empty()];
+        have cpu >= [c => let v];
         have retired >= [n => let t];
+        require v.0 == Set::<Rid>::empty();
         birds_eye let now = pre.clock;
         add quiet (union)= set { (c, now) };
         assert(now > t);
+    } }
+
+    /// How often a processor's last reader had left, seen after `n` was retired.
+    transition!{ look(c: Cpu, n: Nid) {
+        have cpu >= [c => let v];
+        have retired >= [n => let t];
+        birds_eye let now = pre.clock;
+        add seen (union)= set { (c, v.1, now) };
+        assert(now > t);
+    } }
+
+    /// The last reader of a processor left since it was looked at.
+    transition!{ conclude(c: Cpu, before: nat, t: nat) {
+        have cpu >= [c => let v];
+        have seen >= set { (c, before, t) };
+        require v.1 > before;
+        add quiet (union)= set { (c, t) };
     } }
 
     transition!{ new_root(inf: Info, own: NodeOwn) {
@@ -246,6 +270,13 @@ tokenized_state_machine! { Nodes {
         assert pre.alloc.contains(n);
     } }
 
+    property!{ reader_is_counted(c: Cpu, rid: Rid) {
+        have cpu >= [c => let v];
+        have reader >= [rid => let r];
+        require r.0 == c;
+        assert v.0.contains(rid);
+    } }
+
     property!{ root_is_live(n: Nid) {
         have root >= set { n };
         have retired >= [n => let _];
@@ -302,10 +333,10 @@ tokenized_state_machine! { Nodes {
     pub fn inv_readers(&self) -> bool {
         &&& forall|r: Rid| #[trigger] self.reader.dom().contains(r) ==> r < self.next_reader && {
             let (c, s) = self.reader[r];
-            self.cpu.dom().contains(c) && self.cpu[c].contains(r) && s <= self.clock
+            self.cpu.dom().contains(c) && self.cpu[c].0.contains(r) && s <= self.clock
         }
         &&& forall|c: Cpu| #[trigger] self.cpu.dom().contains(c) <==> c < self.ncpu
-        &&& forall|c: Cpu, r: Rid| self.cpu.dom().contains(c) && #[trigger] self.cpu[c].contains(r) ==> self.reader.dom().contains(r)
+        &&& forall|c: Cpu, r: Rid| self.cpu.dom().contains(c) && #[trigger] self.cpu[c].0.contains(r) ==> self.reader.dom().contains(r)
             && self.reader[r].0 == c
     }
 
@@ -321,6 +352,18 @@ tokenized_state_machine! { Nodes {
     pub fn inv_quiet(&self) -> bool {
         forall|c: Cpu, t: nat| #[trigger] self.quiet.contains((c, t)) ==> t <= self.clock
             && forall|r: Rid| #[trigger] self.reader.dom().contains(r) && self.reader[r].0 == c ==> self.reader[r].1 >= t
+    }
+
+    /// Where the last reader of a processor left since a look, the readers that are there came after it.
+    #[invariant]
+    pub fn inv_seen(&self) -> bool {
+        forall|c: Cpu, n: nat, t: nat| #[trigger] self.seen.contains((c, n, t)) ==> {
+            &&& t <= self.clock
+            &&& self.cpu.dom().contains(c)
+            &&& n <= self.cpu[c].1
+            &&& n < self.cpu[c].1 ==> forall|r: Rid| #[trigger] self.reader.dom().contains(r) && self.reader[r].0 == c
+                ==> self.reader[r].1 >= t
+        }
     }
 
     /// A node without a frame was retired, and every processor was without readers since.
@@ -339,10 +382,24 @@ tokenized_state_machine! { Nodes {
     fn enter_inductive(pre: Self, post: Self, c: Cpu) { }
 
     #[inductive(leave)]
-    fn leave_inductive(pre: Self, post: Self, c: Cpu, rid: Rid) { }
+    fn leave_inductive(pre: Self, post: Self, c: Cpu, rid: Rid, last: bool) {
+        assert forall|r: Rid| last && #[trigger] post.reader.dom().contains(r) implies post.reader[r].0 != c by {
+            if post.reader[r].0 == c {
+                assert(pre.cpu[c].0.remove(rid).contains(r));
+            }
+        }
+    }
 
     #[inductive(rest)]
     fn rest_inductive(pre: Self, post: Self, c: Cpu, n: Nid) {
+        lemma_past_grows(pre.quiet, post.quiet);
+    }
+
+    #[inductive(look)]
+    fn look_inductive(pre: Self, post: Self, c: Cpu, n: Nid) { }
+
+    #[inductive(conclude)]
+    fn conclude_inductive(pre: Self, post: Self, c: Cpu, before: nat, t: nat) {
         lemma_past_grows(pre.quiet, post.quiet);
     }
 

@@ -5,7 +5,7 @@ use super::life::*;
 use super::node_frame::free_frame;
 #[cfg(verus_keep_ghost)]
 use super::spec::*;
-use super::world::World;
+use super::world::{Mark, World};
 use core::ops::Range;
 use vellum_machine::addr::*;
 use vellum_machine::readers::NR_COUNTS;
@@ -31,6 +31,8 @@ pub struct RetiredNode {
     pa: usize,
     /// The processors below this one were seen outside every cursor since.
     passed: usize,
+    /// What the first of the others showed when it was last looked at.
+    mark: Option<Mark>,
     start: Vaddr,
     end: Vaddr,
     tok: Tracked<RetiredTok>,
@@ -42,6 +44,7 @@ impl RetiredNode {
         &&& self.tok@.ok(*self.w, self.pa)
         &&& self.tok@.quiet_below(*self.w, self.passed as int)
         &&& self.passed <= NR_COUNTS
+        &&& self.mark matches Some(m) ==> self.passed < NR_COUNTS && m.ok(*self.w, self.passed as nat, self.tok@.retired.value())
     }
 
     /// Makes a value of a node that was just unlinked.
@@ -50,7 +53,7 @@ impl RetiredNode {
             tok@.ok(*w, pa),
         no_unwind
     {
-        RetiredNode { w, pa, passed: 0, start, end, tok }
+        RetiredNode { w, pa, passed: 0, mark: None, start, end, tok }
     }
 
     /// Returns the addresses that the node covered; none where the whole table was dropped.
@@ -68,8 +71,9 @@ impl RetiredNode {
         proof {
             use_type_invariant(&self);
         }
-        let RetiredNode { w, pa, passed, start, end, tok } = self;
+        let RetiredNode { w, pa, passed, mark, start, end, tok } = self;
         let mut passed = passed;
+        let mut mark = mark;
         let tracked mut tok = tok.get();
         w.synchronize();
         while passed < NR_COUNTS
@@ -77,15 +81,19 @@ impl RetiredNode {
                 tok.ok(*w, pa),
                 tok.quiet_below(*w, passed as int),
                 passed <= NR_COUNTS,
+                mark matches Some(m) ==> passed < NR_COUNTS && m.ok(*w, passed as nat, tok.retired.value()),
             decreases NR_COUNTS - passed,
         {
-            let (resting, quiet) = w.is_resting(passed, Tracked(&tok.retired));
-            if !resting {
-                return Err(RetiredNode { w, pa, passed, start, end, tok: Tracked(tok) });
-            }
+            let quiet = match w.rested(passed, Tracked(&tok.retired), mark) {
+                Ok(quiet) => quiet,
+                Err(new) => {
+                    return Err(RetiredNode { w, pa, passed, mark: Some(new), start, end, tok: Tracked(tok) });
+                },
+            };
+            mark = None;
             proof {
                 let old = tok;
-                tok.quiet.tracked_insert(passed as int, quiet.get().tracked_unwrap());
+                tok.quiet.tracked_insert(passed as int, quiet.get());
                 assert forall|d: int| 0 <= d < passed + 1 implies #[trigger] rested(*w, tok.quiet, tok.retired.value(), d) by {
                     if d != passed {
                         assert(rested(*w, old.quiet, old.retired.value(), d));
@@ -101,3 +109,10 @@ impl RetiredNode {
 }
 
 } // verus!
+
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+impl core::fmt::Debug for RetiredNode {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("RetiredNode").field("va_range", &self.va_range()).finish_non_exhaustive()
+    }
+}

@@ -91,6 +91,9 @@ pub tracked struct NodeRes {
     pub content: Option<Locked>,
 }
 
+/// A processor's word counts its readers below this, and in multiples of it how often its last reader left.
+pub const LEAVINGS: u64 = 0x1_0000;
+
 /// What the invariant holds of a processor.
 pub tracked struct CpuRes {
     pub count: PermissionU64,
@@ -221,7 +224,8 @@ impl CpuRes {
     pub open spec fn ok(self, k: WorldKey, c: Cpu) -> bool {
         &&& self.cpu.instance_id() == k.inst.id() && self.cpu.key() == c
         &&& self.count@.patomic == (k.counts)(c as int)
-        &&& self.count@.value == self.cpu.value().len()
+        &&& self.count@.value % LEAVINGS == self.cpu.value().0.len()
+        &&& self.count@.value / LEAVINGS == self.cpu.value().1
     }
 }
 

@@ -79,7 +79,7 @@ impl World {
 
     const fn new() -> World {
         let (counts, Tracked(perms)) = ReaderCounts::new();
-        let tracked (Tracked(inst), Tracked(next), Tracked(alloc), _, _, _, _, _, _, Tracked(cpu), _, _, _) = Nodes::Instance::boot(
+        let tracked (Tracked(inst), Tracked(next), Tracked(alloc), _, _, _, _, _, _, Tracked(cpu), _, _, _, _) = Nodes::Instance::boot(
             NR_COUNTS as nat,
             Map::tracked_empty(),
         );
@@ -91,6 +91,25 @@ impl World {
         }
         let tracked inv = AtomicInvariant::new(k, WorldRes { next, alloc, nodes: Map::tracked_empty(), cpus }, 1);
         World { counts, inst: Tracked(inst), inv: Tracked(inv) }
+    }
+
+    /// Reads the word of a processor to make a guess from.
+    #[inline(always)]
+    fn peek(&self, c: usize) -> u64
+        requires
+            c < NR_COUNTS,
+        no_unwind
+    {
+        proof {
+            use_type_invariant(self);
+        }
+        let r;
+        open_atomic_invariant!(self.inv.borrow() => g => {
+            proof { assert(self.inv@.inv(g)); assert(g.cpus[c as nat].ok(self.key(), c as nat)); }
+            let tracked x = g.cpus.tracked_borrow(c as nat);
+            r = self.counts.peek(c, Tracked(&x.count));
+        });
+        r
     }
 
     /// Enters a reader on the processor whose count is `c`.
@@ -106,22 +125,24 @@ impl World {
         proof {
             use_type_invariant(self);
         }
-        let mut current: u64 = 0;
+        let mut current = self.peek(c);
         loop
             invariant
                 self.wf(),
                 c < NR_COUNTS,
         {
+            if current % LEAVINGS == LEAVINGS - 1 {
+                super::hooks::relax();
+                current = self.peek(c);
+                continue ;
+            }
             let r;
             let tracked mut out: Option<Nodes::reader> = None;
-            if current == u64::MAX {
-                current = 0;
-            }
             open_atomic_invariant!(self.inv.borrow() => g => {
                 let ghost g0 = g;
                 proof { assert(self.inv@.inv(g)); assert(g.cpus[c as nat].ok(self.key(), c as nat)); }
                 let tracked mut x = g.cpus.tracked_remove(c as nat);
-                r = self.counts.try_enter(c, Tracked(&mut x.count), current);
+                r = self.counts.exchange(c, Tracked(&mut x.count), current, current + 1);
                 proof {
                     if r is Ok {
                         let tracked CpuRes { count, cpu } = x;
@@ -130,10 +151,7 @@ impl World {
                         x = CpuRes { count, cpu };
                     }
                     g.cpus.tracked_insert(c as nat, x);
-                    assert(g.cpus.dom() =~= Set::<nat>::range(0, NR_COUNTS as nat));
-                    assert forall|d: Cpu| g.cpus.dom().contains(d) implies #[trigger] g.cpus[d].ok(self.key(), d) by {
-                        assert(g0.cpus[d].ok(self.key(), d));
-                    }
+                    self.lemma_cpu_put_back(g0, g, c as nat);
                 }
             });
             match r {
@@ -143,7 +161,8 @@ impl World {
         }
     }
 
-    /// Ends a reader.
+    /// Ends a reader. The last one of a processor counts that it was.
+    #[verifier::exec_allows_no_decreases_clause]
     pub(super) fn leave(&self, c: usize, Tracked(reader): Tracked<Nodes::reader>)
         requires
             reader.instance_id() == self.instance().id(),
@@ -154,61 +173,123 @@ impl World {
         proof {
             use_type_invariant(self);
         }
-        open_atomic_invariant!(self.inv.borrow() => g => {
-            let ghost g0 = g;
+        let tracked mut mine = Some(reader);
+        let mut current = self.peek(c);
+        loop
+            invariant
+                self.wf(),
+                c < NR_COUNTS,
+                mine == Some(reader),
+                reader.instance_id() == self.instance().id(),
+                reader.value().0 == c,
+        {
+            let active = current % LEAVINGS;
+            if active == 0 {
+                current = self.peek(c);
+                continue ;
+            }
+            let last = active == 1 && current < u64::MAX - LEAVINGS;
+            let new = if last { current - 1 + LEAVINGS } else { current - 1 };
+            let r;
+            open_atomic_invariant!(self.inv.borrow() => g => {
+                let ghost g0 = g;
                 proof { assert(self.inv@.inv(g)); assert(g.cpus[c as nat].ok(self.key(), c as nat)); }
-            let tracked mut x = g.cpus.tracked_remove(c as nat);
-            proof {
-                let tracked CpuRes { count, cpu } = x;
-                let ghost readers = cpu.value();
-                let tracked cpu = self.inst.borrow().leave(c as nat, reader.key(), cpu, reader);
-                x = CpuRes { count, cpu };
-                assert(readers.contains(reader.key()));
-                lemma_one_less(readers, reader.key());
-            }
-            self.counts.leave(c, Tracked(&mut x.count));
-            proof {
-                g.cpus.tracked_insert(c as nat, x);
-                assert(g.cpus.dom() =~= Set::<nat>::range(0, NR_COUNTS as nat));
-                    assert forall|d: Cpu| g.cpus.dom().contains(d) implies #[trigger] g.cpus[d].ok(self.key(), d) by {
-                        assert(g0.cpus[d].ok(self.key(), d));
+                let tracked mut x = g.cpus.tracked_remove(c as nat);
+                r = self.counts.exchange(c, Tracked(&mut x.count), current, new);
+                proof {
+                    if r is Ok {
+                        let tracked CpuRes { count, cpu } = x;
+                        let tracked reader = mine.tracked_take();
+                        let readers = cpu.value().0;
+                        self.inst.borrow().reader_is_counted(c as nat, reader.key(), &cpu, &reader);
+                        lemma_one_less(readers, reader.key());
+                        if last {
+                            assert(readers.remove(reader.key()) =~= Set::<Rid>::empty());
+                        }
+                        let tracked cpu = self.inst.borrow().leave(c as nat, reader.key(), last, cpu, reader);
+                        x = CpuRes { count, cpu };
                     }
+                    g.cpus.tracked_insert(c as nat, x);
+                    self.lemma_cpu_put_back(g0, g, c as nat);
+                }
+            });
+            match r {
+                Ok(_) => return ,
+                Err(v) => current = v,
             }
-        });
+        }
     }
 
-    /// Whether the processor whose count is `c` has no readers now, after `n` was retired.
-    pub(super) fn is_resting(&self, c: usize, Tracked(retired): Tracked<&Nodes::retired>) -> (r: (
-        bool,
-        Tracked<Option<Nodes::quiet>>,
-    ))
+    /// The invariant holds again after one processor's part changed.
+    proof fn lemma_cpu_put_back(tracked &self, g0: WorldRes, g: WorldRes, c: Cpu)
+        requires
+            WorldInv::inv(self.key(), g0),
+            g0.cpus.dom().contains(c),
+            g == (WorldRes { cpus: g.cpus, ..g0 }),
+            g.cpus =~= g0.cpus.insert(c, g.cpus[c]),
+            g.cpus[c].ok(self.key(), c),
+        ensures
+            WorldInv::inv(self.key(), g),
+    {
+        assert(g.cpus.dom() =~= g0.cpus.dom());
+        assert forall|d: Cpu| g.cpus.dom().contains(d) implies #[trigger] g.cpus[d].ok(self.key(), d) by {
+            assert(g0.cpus[d].ok(self.key(), d));
+        }
+    }
+
+    /// Whether the processor whose count is `c` was without readers at some time since `n` was retired: it is now, or
+    /// its last reader left since `mark` was taken. If not, a mark to come back with.
+    pub(super) fn rested(&self, c: usize, Tracked(retired): Tracked<&Nodes::retired>, mark: Option<Mark>) -> (r: Result<
+        Tracked<Nodes::quiet>,
+        Mark,
+    >)
         requires
             c < NR_COUNTS,
             retired.instance_id() == self.instance().id(),
+            mark matches Some(m) ==> m.ok(*self, c as nat, retired.value()),
         ensures
-            r.0 ==> (r.1@ matches Some(q) && q.instance_id() == self.instance().id() && q.element().0 == c
-                && q.element().1 > retired.value()),
+            r matches Ok(q) ==> q@.instance_id() == self.instance().id() && q@.element().0 == c && q@.element().1 > retired.value(),
+            r matches Err(m) ==> m.ok(*self, c as nat, retired.value()),
         no_unwind
     {
         proof {
             use_type_invariant(self);
         }
-        let n;
-        let tracked mut out: Option<Nodes::quiet> = None;
+        let word;
+        let marked = match &mark {
+            Some(m) => m.left,
+            None => u64::MAX,
+        };
+        let tracked seen = match mark {
+            Some(m) => Some(m.seen.get()),
+            None => None,
+        };
+        let tracked mut quiet: Option<Nodes::quiet> = None;
+        let tracked mut new: Option<Nodes::seen> = None;
         open_atomic_invariant!(self.inv.borrow() => g => {
-            let ghost g0 = g;
-                proof { assert(self.inv@.inv(g)); assert(g.cpus[c as nat].ok(self.key(), c as nat)); }
+            proof { assert(self.inv@.inv(g)); assert(g.cpus[c as nat].ok(self.key(), c as nat)); }
             let tracked x = g.cpus.tracked_borrow(c as nat);
-            n = self.counts.observe(c, Tracked(&x.count));
+            word = self.counts.observe(c, Tracked(&x.count));
             proof {
-                if n == 0 {
-                    assert(x.cpu.value() =~= Set::empty());
+                if word % LEAVINGS == 0 {
+                    assert(x.cpu.value().0 =~= Set::empty());
                     let tracked (_, Tracked(q)) = self.inst.borrow().rest(c as nat, retired.key(), retired, &x.cpu);
-                    out = Some(q);
+                    quiet = Some(q);
+                } else if word / LEAVINGS > marked {
+                    let tracked s = seen.tracked_borrow();
+                    let e = s.element();
+                    quiet = Some(self.inst.borrow().conclude(c as nat, e.1, e.2, &x.cpu, s));
+                } else {
+                    let tracked (_, Tracked(s)) = self.inst.borrow().look(c as nat, retired.key(), retired, &x.cpu);
+                    new = Some(s);
                 }
             }
         });
-        (n == 0, Tracked(out))
+        if word % LEAVINGS == 0 || word / LEAVINGS > marked {
+            Ok(Tracked(quiet.tracked_unwrap()))
+        } else {
+            Err(Mark { left: word / LEAVINGS, seen: Tracked(new.tracked_unwrap()) })
+        }
     }
 
     /// Orders what is read of the counts from here on after what was unlinked before.
@@ -244,6 +325,21 @@ impl World {
     }
 }
 
+/// How often the last reader of a processor had left at some time since a node was retired.
+pub(super) struct Mark {
+    left: u64,
+    seen: Tracked<Nodes::seen>,
+}
+
+impl Mark {
+    pub(super) closed spec fn ok(self, w: World, c: Cpu, t: nat) -> bool {
+        &&& self.seen@.instance_id() == w.instance().id()
+        &&& self.seen@.element().0 == c
+        &&& self.seen@.element().1 == self.left
+        &&& self.seen@.element().2 > t
+    }
+}
+
 proof fn lemma_one_less(s: Set<Rid>, r: Rid)
     requires
         s.contains(r),
@@ -264,7 +360,7 @@ proof fn pair_up(
         cpus.dom() == Set::<nat>::range(0, n),
         forall|c: nat| c < n ==> #[trigger] perms[c]@.patomic == (k.counts)(c as int) && perms[c]@.value == 0,
         forall|c: nat| c < n ==> #[trigger] cpus[c].instance_id() == k.inst.id() && cpus[c].key() == c && cpus[c].value()
-            == Set::<Rid>::empty(),
+            == (Set::<Rid>::empty(), 0nat),
     ensures
         r.dom() == Set::<nat>::range(0, n),
         forall|c: Cpu| r.dom().contains(c) ==> #[trigger] r[c].ok(k, c),
