@@ -140,7 +140,7 @@ fn map_all<G: PagingConsts>(
         let frame = Live::frame(page);
         let paddr = frame.start_paddr();
         let old = cursor.map(MappedItem { frame, prop }).map_err(|refused| refused.error).unwrap();
-        assert!(old.is_none_or(|old| page_for(old.frame) == page));
+        assert!(old.is_none_or(|old| page_for(old.item.frame) == page));
         (page, paddr)
     };
     let mapped: Vec<_> = range.map(&mut map).collect();

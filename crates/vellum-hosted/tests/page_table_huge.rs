@@ -221,12 +221,12 @@ fn mapping_over_what_is_there() {
             for (pa, old) in [(1 << 30, None), (2 << 30, Some((1 << 30, 3, RW)))] {
                 cursor.jump(va::<FourLevel>(0)).unwrap();
                 let replaced = cursor.map(item(pa, 3, RW)).map_err(|refused| refused.error).unwrap();
-                assert_eq!(replaced.as_ref().map(parts), old);
+                assert_eq!(replaced.map(|old| parts(&old.item)), old);
             }
             // A smaller page replaces a part of a greater one.
             cursor.jump(va::<FourLevel>(big)).unwrap();
             let replaced = cursor.map(item(0x8000, 1, RO)).map_err(|refused| refused.error).unwrap();
-            assert_eq!(parts(&replaced.unwrap()), ((2 << 30) + big * PAGE_SIZE, 1, RW));
+            assert_eq!(parts(&replaced.unwrap().item), ((2 << 30) + big * PAGE_SIZE, 1, RW));
             // Greater pages do not go where there are nodes.
             for (page, level) in [(0, 3), (big, 2)] {
                 cursor.jump(va::<FourLevel>(page)).unwrap();
@@ -599,7 +599,10 @@ impl Session<'_> {
         let slot = self.at..self.at + pages;
         let old =
             if level == 1 { *self.model.split(self.at) } else { self.model.at(self.at).map(|(.., old)| old) };
-        assert_eq!(replaced.as_ref().map(parts), old.map(|old| (old.pa, level, old.prop)));
+        assert_eq!(
+            replaced.map(|old| (parts(&old.item), old.ad)),
+            old.map(|old| ((old.pa, level, old.prop), old.ad))
+        );
         self.model.set(&slot, Some(Mapped { pa, prop, ad: UNUSED }));
         self.at = slot.end;
     }

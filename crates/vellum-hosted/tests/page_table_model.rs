@@ -279,7 +279,8 @@ impl<'a, G: Shape> Session<'a, G> {
         let old = self.model.pages.insert(self.at, Mapped { frame, prop, ad: UNUSED });
         assert_eq!(replaced.is_some(), old.is_some());
         if let (Some(item), Some(old)) = (replaced, old) {
-            self.model.assert_is(&item, old.frame, old.prop);
+            self.model.assert_is(&item.item, old.frame, old.prop);
+            assert_eq!(item.ad, old.ad, "what hardware noted of the page that was replaced");
         }
         self.at += 1;
     }

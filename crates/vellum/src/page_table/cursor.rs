@@ -36,6 +36,15 @@ pub struct Slot<C: PageTableConfig> {
     pub ad: AccessedDirty,
 }
 
+/// A mapping that another one replaced.
+#[must_use = "the item is to be kept until the translation caches have forgotten it"]
+pub struct Replaced<I> {
+    /// The item, which owns its frames again.
+    pub item: I,
+    /// What hardware noted until it was replaced.
+    pub ad: AccessedDirty,
+}
+
 /// Why a mapping was refused, and what was to be mapped. Nothing changed.
 pub struct MapError<I> {
     /// Why.
@@ -201,7 +210,7 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     /// - [`PageTableError::OutOfRange`]: the item reaches past the end of the range.
     /// - [`PageTableError::Occupied`]: there is a node where a huge page would go.
     /// - [`PageTableError::NoMemory`]: there is no frame for a node on the way.
-    pub fn map(&mut self, item: C::Item) -> Result<Option<C::Item>, MapError<C::Item>> {
+    pub fn map(&mut self, item: C::Item) -> Result<Option<Replaced<C::Item>>, MapError<C::Item>> {
         self.session.get_mut().map(item)
     }
 

@@ -37,11 +37,7 @@ pub(super) fn alloc_frame() -> Option<Paddr>
     no_unwind
 {
     let guard = NoUnwind;
-    let pa = allocator::alloc(FrameRequest::SINGLE).or_else(|| {
-        // Retired nodes may be frames again by now.
-        super::deferred::reclaim();
-        allocator::alloc(FrameRequest::SINGLE)
-    });
+    let pa = allocator::alloc(FrameRequest::SINGLE);
     core::mem::forget(guard);
     pa
 }

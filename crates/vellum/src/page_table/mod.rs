@@ -42,7 +42,7 @@ pub(crate) mod world;
 pub(crate) mod x86_64;
 
 pub use config::PageTableConfig;
-pub use cursor::{Cursor, CursorMut, Fragment, MapError, ProtectOp, Slot};
+pub use cursor::{Cursor, CursorMut, Fragment, MapError, ProtectOp, Replaced, Slot};
 pub use deferred::{defer, reclaim};
 pub use entry::{Access, AccessedDirty, CachePolicy, PageProperty, PageTableEntry, Pte, SoftBits};
 pub use error::PageTableError;

@@ -325,7 +325,7 @@ impl<C: PageTableConfig> Session<C> {
         unsafe { C::item_from_raw(t.pa, t.l, t.prop, t.tok) }
     }
 
-    pub(super) fn map(&mut self, item: C::Item) -> (r: Result<Option<C::Item>, MapError<C::Item>>)
+    pub(super) fn map(&mut self, item: C::Item) -> (r: Result<Option<Replaced<C::Item>>, MapError<C::Item>>)
         ensures
             final(self).g == old(self).g,
             match r {
@@ -378,7 +378,10 @@ impl<C: PageTableConfig> Session<C> {
                     assert(self.mapped().remove_keys(b) == view::<C>(m0, self.g.rng()).remove_keys(b));
                 }
                 match old {
-                    Some(t) => Ok(Some(Self::item_of(t))),
+                    Some(t) => {
+                        let ad = C::Entry::accessed_dirty(t.word);
+                        Ok(Some(Replaced { item: Self::item_of(t), ad }))
+                    },
                     None => Ok(None),
                 }
             },

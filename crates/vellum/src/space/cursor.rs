@@ -190,7 +190,7 @@ impl<'a> CursorMut<'a> {
             Ok(None) => Ok(()),
             Ok(Some(replaced)) => {
                 let op = covering(start..self.virt_addr());
-                self.shootdown.issue_with(op, replaced.frame.into());
+                self.shootdown.issue_with(op, replaced.item.frame.into());
                 Ok(())
             }
             Err(refused) => Err(MapError { error: refused.error.into(), item: refused.item }),
