@@ -1,6 +1,7 @@
 //! Everything that CI runs, as `cargo xtask <command>`.
 mod ledger;
 mod lines;
+mod mutants;
 mod probe;
 mod report;
 mod source;
@@ -21,10 +22,14 @@ struct Arguments {
     command: Task,
 }
 
-#[derive(Subcommand, Clone, Copy)]
+#[derive(Subcommand, Clone)]
 enum Task {
     /// Runs everything that must hold on every commit
-    Ci,
+    Ci {
+        /// Makes the mistakes of `mutants` as well, which takes a quarter of an hour and more
+        #[arg(long)]
+        mutants: bool,
+    },
     /// Checks the format of all code
     Fmt,
     /// Runs clippy over everything, warnings denied
@@ -41,6 +46,15 @@ enum Task {
     },
     /// Plants false assertions and expects the verifier to find each
     Probe,
+    /// Makes the mistakes that xtask/mutants.toml lists, one at a time, and expects each to be found
+    Mutants {
+        /// Makes only those whose names contain this; may be repeated
+        #[arg(long, value_name = "NAME")]
+        only: Vec<String>,
+        /// Says what mistakes there are, and makes none
+        #[arg(long)]
+        list: bool,
+    },
     /// Lists files and functions past the size that STYLE asks for
     Budgets,
     /// Counts lines of executable code, specification and proof
@@ -54,7 +68,12 @@ fn main() -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     let mut report = Report::default();
     match arguments.command {
-        Task::Ci => ci(&workspace, &mut report),
+        Task::Ci { mutants } => {
+            ci(&workspace, &mut report);
+            if mutants {
+                report.step("mutants", || mutants::run(&workspace, &[]));
+            }
+        }
         Task::Fmt => report.step("fmt", || fmt(&workspace)),
         Task::Lint => report.step("lint", || lint(&workspace)),
         Task::Docs => report.step("docs", || docs(&workspace)),
@@ -62,6 +81,8 @@ fn main() -> Result<ExitCode> {
         Task::Verify { report: false } => report.step("verify", || verify::run(&workspace)),
         Task::Verify { report: true } => report.step("verify", || verify::cost(&workspace)),
         Task::Probe => report.step("probe", || probe::run(&workspace)),
+        Task::Mutants { list: true, .. } => report.step("mutants", || mutants::print_list(&workspace)),
+        Task::Mutants { only, list: false } => report.step("mutants", || mutants::run(&workspace, &only)),
         Task::Budgets => report.step("budgets", || lines::budgets(&workspace)),
         Task::Count => report.step("count", || lines::count(&workspace)),
         Task::Hygiene => hygiene(&workspace, &mut report),

@@ -2,9 +2,9 @@
 use crate::ledger;
 use crate::ledger::find::Proved;
 use crate::report::Outcome;
-use crate::verify;
+use crate::verify::{self, Finding};
 use crate::workspace::{VERIFIED_CRATES, Workspace};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,11 +22,11 @@ pub fn run(workspace: &Workspace) -> Result<Outcome> {
     let copy = workspace.target.join("probe");
     let mut planted = 0;
     for (package, findings) in VERIFIED_CRATES.iter().zip(ledger::findings(workspace)?) {
-        copy_sources(workspace, &copy)?;
+        workspace.copy_to(&copy)?;
         let places = plant(&copy, package, &findings.proved)?;
         println!("   {package}: {} false assertions planted, verifying", places.len());
         let verdict = verify::verify(workspace, &copy, package, &["--multiple-errors", "0"])?;
-        let reported = errors(&verdict.output);
+        let reported = all_places(verdict.errors_at());
         if let Some(problem) = difference(&places, &reported) {
             println!("{problem}");
             fs::write(copy.join("output.txt"), &verdict.output)?;
@@ -40,32 +40,6 @@ pub fn run(workspace: &Workspace) -> Result<Outcome> {
         return Ok(Outcome::Failed("found no proved function to plant in".into()));
     }
     Ok(Outcome::Passed(format!("{planted} false assertions planted, {planted} reported")))
-}
-
-fn copy_sources(workspace: &Workspace, copy: &Path) -> Result<()> {
-    if copy.exists() {
-        fs::remove_dir_all(copy)?;
-    }
-    copy_folder(&workspace.root, copy, &workspace.target)
-}
-
-/// Copies what may be source: no history and no builds.
-fn copy_folder(from: &Path, to: &Path, target: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
-        let entry = entry?;
-        let (path, name) = (entry.path(), entry.file_name());
-        let text = name.to_string_lossy();
-        if text == ".git" || text.starts_with("target") || path == target {
-            continue;
-        }
-        if entry.file_type()?.is_dir() {
-            copy_folder(&path, &to.join(&name), target)?;
-        } else {
-            fs::copy(path, to.join(&name))?;
-        }
-    }
-    Ok(())
 }
 
 /// Plants the assertions and says where.
@@ -103,24 +77,8 @@ fn with_assertion(text: &str, function: &Proved) -> String {
 }
 
 /// Where the verifier reports errors.
-fn errors(output: &str) -> BTreeSet<Place> {
-    let mut places = BTreeSet::new();
-    let mut lines = output.lines();
-    while let Some(line) = lines.next() {
-        if line.starts_with("error")
-            && let Some(place) = lines.clone().next().and_then(place)
-        {
-            places.insert(place);
-        }
-    }
-    places
-}
-
-/// The place of a line ` --> path:line:column`.
-fn place(line: &str) -> Option<Place> {
-    let mut parts = line.trim().strip_prefix("--> ")?.rsplit(':');
-    let line = parts.nth(1)?.parse().ok()?;
-    Some((PathBuf::from(parts.next()?), line))
+fn all_places(errors: Vec<Finding>) -> BTreeSet<Place> {
+    errors.into_iter().map(|error| (error.path, error.line)).collect()
 }
 
 /// What the verifier passed over, and what it reported besides.
@@ -141,12 +99,6 @@ mod tests {
     fn an_assertion_goes_behind_the_brace_of_the_right_line() {
         let function = Proved { path: "a.rs".into(), line: 2, column: 8, in_verus: true };
         assert_eq!(with_assertion("//\nfn f() { 1 }\n", &function), "//\nfn f() { assert(false); 1 }\n");
-    }
-
-    #[test]
-    fn errors_are_found_by_their_places() {
-        let output = "error: assertion failed\n   --> crates/a/src/b.rs:12:5\n    |\nerror: aborting\n";
-        assert_eq!(errors(output), BTreeSet::from([(PathBuf::from("crates/a/src/b.rs"), 12)]));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Runs the verifier over the proved crates.
 use crate::report::{Outcome, seconds};
-use crate::workspace::{VERIFIED_CRATES, Workspace, is_on_path};
+use crate::workspace::{VERIFIED_CRATES, Workspace, captured, is_on_path};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -19,6 +19,43 @@ pub struct Verdict {
     pub errors: u64,
     /// All that it printed.
     pub output: String,
+}
+
+/// An error that has a place in the sources.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Finding {
+    /// What is wrong, in the verifier's words.
+    pub what: String,
+    /// The file, as the verifier names it.
+    pub path: PathBuf,
+    /// The line.
+    pub line: usize,
+}
+
+impl Verdict {
+    /// The errors, with their places.
+    pub fn errors_at(&self) -> Vec<Finding> {
+        errors(&self.output)
+    }
+}
+
+fn errors(output: &str) -> Vec<Finding> {
+    let lines = output.lines().zip(output.lines().skip(1));
+    let errors = lines.filter(|(line, _)| line.starts_with("error"));
+    errors
+        .filter_map(|(line, next)| {
+            let (path, at) = place(next)?;
+            let what = line.split_once(": ").map_or(line, |(_, what)| what).to_owned();
+            Some(Finding { what, path, line: at })
+        })
+        .collect()
+}
+
+/// The place of a line ` --> path:line:column`.
+fn place(line: &str) -> Option<(PathBuf, usize)> {
+    let mut parts = line.trim().strip_prefix("--> ")?.rsplit(':');
+    let line = parts.nth(1)?.parse().ok()?;
+    Some((PathBuf::from(parts.next()?), line))
 }
 
 /// Whether the verifier can be run.
@@ -63,11 +100,7 @@ pub fn verify(workspace: &Workspace, root: &Path, package: &str, arguments: &[&s
     if !arguments.is_empty() {
         command.args(["--fwd-verus-args-to", "roots", "--"]).args(arguments);
     }
-    let (reader, writer) = std::io::pipe()?;
-    let mut child = command.stdout(writer.try_clone()?).stderr(writer).stdin(Stdio::null()).spawn()?;
-    drop(command); // the writers' last owners, so that the reader sees the end
-    let output = std::io::read_to_string(reader)?;
-    let success = child.wait()?.success();
+    let (success, output) = captured(command)?;
     // The crate asked for is the last that is built; its dependencies' results stand before its own.
     let result = output.lines().rev().find_map(results).filter(|(_, errors)| success == (*errors == 0));
     if success && result.is_none() {
@@ -170,6 +203,13 @@ fn collect_functions(value: &Value, found: &mut Vec<(String, u64, u64)>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_are_found_by_their_places() {
+        let output = "error: assertion failed\n   --> crates/a/src/b.rs:12:5\n    |\nerror: aborting\n";
+        let found = Finding { what: "assertion failed".into(), path: "crates/a/src/b.rs".into(), line: 12 };
+        assert_eq!(errors(output), [found]);
+    }
 
     #[test]
     fn results_are_read_from_the_verifiers_words() {

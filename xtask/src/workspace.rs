@@ -1,8 +1,9 @@
 //! Where things are, and how cargo is called.
 use anyhow::{Context, Result};
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// The crates whose proofs count, in the order of their dependencies.
 pub const VERIFIED_CRATES: [&str; 2] = ["vellum-machine", "vellum"];
@@ -44,14 +45,49 @@ impl Workspace {
         cargo
     }
 
+    /// Copies what may be source, no history and no builds, to an empty folder.
+    pub fn copy_to(&self, copy: &Path) -> Result<()> {
+        if copy.exists() {
+            fs::remove_dir_all(copy)?;
+        }
+        copy_folder(&self.root, copy, &self.target)
+    }
+
     /// Where the verifier builds.
     pub fn verus_target(&self) -> PathBuf {
         self.target.join("verus")
     }
 }
 
+fn copy_folder(from: &Path, to: &Path, target: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
+        let entry = entry?;
+        let (path, name) = (entry.path(), entry.file_name());
+        let text = name.to_string_lossy();
+        if text == ".git" || text.starts_with("target") || path == target {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            copy_folder(&path, &to.join(&name), target)?;
+        } else {
+            fs::copy(path, to.join(&name))?;
+        }
+    }
+    Ok(())
+}
+
 /// Whether a program of that name is on the `PATH`.
 pub fn is_on_path(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// Runs a command and gives whether it succeeded and all that it printed.
+pub fn captured(mut command: Command) -> Result<(bool, String)> {
+    let (reader, writer) = std::io::pipe()?;
+    let mut child = command.stdout(writer.try_clone()?).stderr(writer).stdin(Stdio::null()).spawn()?;
+    drop(command); // the writers' last owners, so that the reader sees the end
+    let output = std::io::read_to_string(reader)?;
+    Ok((child.wait()?.success(), output))
 }
