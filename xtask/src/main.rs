@@ -48,7 +48,7 @@ enum Task {
     Probe,
     /// Makes the mistakes that xtask/mutants.toml lists, one at a time, and expects each to be found
     Mutants {
-        /// Makes only those whose names contain this; may be repeated
+        /// Makes only those whose names or files contain this; may be repeated
         #[arg(long, value_name = "NAME")]
         only: Vec<String>,
         /// Says what mistakes there are, and makes none

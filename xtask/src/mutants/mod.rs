@@ -20,11 +20,11 @@ pub fn print_list(workspace: &Workspace) -> Result<Outcome> {
     Ok(Outcome::Passed(format!("{} mutants", mutants.len())))
 }
 
-/// Makes the mistakes whose names contain one of `only`, or all if that is empty.
+/// Makes the mistakes whose names or files contain one of `only`, or all if that is empty.
 pub fn run(workspace: &Workspace, only: &[String]) -> Result<Outcome> {
     let mut mutants = read(workspace)?;
     if !only.is_empty() {
-        mutants.retain(|mutant| only.iter().any(|name| mutant.name.contains(name)));
+        mutants.retain(|mutant| only.iter().any(|part| is_named(mutant, part)));
     }
     if mutants.is_empty() {
         bail!("no mutant has that name; `cargo xtask mutants --list` says which there are");
@@ -53,6 +53,10 @@ pub fn run(workspace: &Workspace, only: &[String]) -> Result<Outcome> {
     }
     print_fates(&fates);
     Ok(outcome(&fates))
+}
+
+fn is_named(mutant: &Mutant, part: &str) -> bool {
+    mutant.name.contains(part) || mutant.file.to_string_lossy().contains(part)
 }
 
 fn read(workspace: &Workspace) -> Result<Vec<Mutant>> {
