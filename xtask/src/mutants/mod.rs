@@ -98,7 +98,8 @@ fn outcome(fates: &[Row<'_>]) -> Outcome {
         };
         fates.iter().filter(is).count()
     };
-    let by = ["verifier", "compiler", "test"].map(|by| format!("{} by the {by}", rejected_by(by))).join(", ");
+    let [verifier, compiler, test] = ["verifier", "compiler", "test"].map(rejected_by);
+    let by = format!("{verifier} by the verifier, {compiler} by the compiler, {test} by tests");
     let rejected = fates.iter().filter(|(_, fate, _)| matches!(fate, Fate::Rejected(_))).count();
     let skipped = fates.iter().filter(|(_, fate, _)| *fate == Fate::Skipped).count();
     let totals = format!("{rejected} of {} mutants rejected: {by}", fates.len());
