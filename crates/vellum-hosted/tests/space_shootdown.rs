@@ -121,14 +121,18 @@ fn a_kept_frame_goes_after_every_answer_and_not_before() {
     with_machine(|machine| {
         let space = one_page(machine, Access::RW);
         machine.run_on(cpu(1), || space.activate());
-        let (busy, may_serve) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (busy, goes) = (AtomicBool::new(false), AtomicBool::new(false));
         machine.scope(|scope| {
             scope.spawn(cpu(1), || {
-                // Serves no call until it is told to.
+                let free = free_frames();
+                // Serves no call until it ends.
                 busy.store(true, Ordering::SeqCst);
-                while !may_serve.load(Ordering::SeqCst) {
+                while !goes.load(Ordering::SeqCst) {
                     std::thread::yield_now();
                 }
+                // Time for the other to go on without an answer, if it did not wait.
+                std::thread::sleep(std::time::Duration::from_millis(100));
+                assert_eq!(free_frames(), free, "the frame went before the answer");
             });
             scope.spawn(cpu(0), || {
                 wait_until(|| busy.load(Ordering::SeqCst));
@@ -136,7 +140,7 @@ fn a_kept_frame_goes_after_every_answer_and_not_before() {
                 let mut cursor = space.cursor_mut(pages(0..1)).unwrap();
                 assert_eq!(cursor.unmap(PAGE_SIZE), Ok(1));
                 assert_eq!(free_frames(), free);
-                may_serve.store(true, Ordering::SeqCst);
+                goes.store(true, Ordering::SeqCst);
                 drop(cursor);
                 assert_eq!(free_frames(), free + 1);
             });
