@@ -32,7 +32,7 @@ impl<T: Release> Owned<T> {
     /// Takes charge of a value.
     #[inline(always)]
     #[verifier::external_body]
-    pub fn new(value: T) -> (r: Self)
+    pub const fn new(value: T) -> (r: Self)
         ensures
             r@ == value,
         opens_invariants none

@@ -2,6 +2,7 @@
 //! claim belongs.
 //!
 //! Nothing here is needed to run; everything here is checked. `GUARANTEES.md` says the same in words.
+use crate::frame::list::ListOwn;
 use crate::frame::protocol::*;
 use crate::frame::slot::*;
 use crate::page_table::config::*;
@@ -14,6 +15,7 @@ use crate::page_table::spec::*;
 use crate::page_table::tree::*;
 use crate::page_table::world::World;
 use crate::page_table::x86_64::X86Entry;
+use vellum_machine::addr::Paddr;
 use vellum_machine::model::*;
 use vstd::invariant::*;
 use vstd::prelude::*;
@@ -66,6 +68,27 @@ pub proof fn reachable_metadata_is_initialised(
         tok.element().name() == inst.name(),
 {
     inst.token_is_occupied(tok.element(), tok);
+}
+
+/// **A frame is in at most one list.** No two lists have one frame, whatever the types of their metadata.
+pub proof fn a_frame_is_in_at_most_one_list<M, N>(
+    tracked a: &mut ListOwn,
+    tracked b: &ListOwn,
+    number_a: u64,
+    number_b: u64,
+    pa: Paddr,
+)
+    requires
+        old(a).ok::<M>(number_a),
+        b.ok::<N>(number_b),
+        old(a).order.contains(pa),
+        b.order.contains(pa),
+    ensures
+        false,
+{
+    assert(a.node::<M>(number_a, a.order.index_of(pa)));
+    assert(b.node::<N>(number_b, b.order.index_of(pa)));
+    b.excludes(a.toks.tracked_borrow_mut(pa), pa);
 }
 
 //================ nodes ================

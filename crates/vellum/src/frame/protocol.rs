@@ -25,6 +25,7 @@ use vstd::cell::CellId;
 #[cfg(verus_keep_ghost)]
 use vstd::multiset::*;
 use vstd::prelude::*;
+use vstd::resource::Loc;
 
 verus! {
 
@@ -50,6 +51,7 @@ pub ghost struct SlotName {
     pub pa: Paddr,
     pub storage: int,
     pub vtable: CellId,
+    pub mark: Loc,
 }
 
 tokenized_state_machine!(SlotMachine {

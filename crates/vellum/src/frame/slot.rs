@@ -12,6 +12,7 @@
 )]
 use super::erased::*;
 use super::error::GetFrameError;
+use super::mark::*;
 use super::protocol::*;
 use super::vtable::*;
 use vellum_machine::addr::Paddr;
@@ -24,6 +25,8 @@ use vstd::cell::CellId;
 use vstd::cell::pcell_maybe_uninit as cell;
 use vstd::invariant::*;
 use vstd::prelude::*;
+#[cfg(verus_keep_ghost)]
+use vstd::resource::Loc;
 use vstd::tokens::InstanceId;
 
 verus! {
@@ -31,18 +34,24 @@ verus! {
 /// The permission to the pointer to the operations of the metadata's type.
 pub type VtablePerm = cell::PointsTo<VtRef>;
 
-/// The permission that goes with a slot: to the metadata, to the pointer to its operations, and to the
-/// contents of the frame.
+/// The permission that goes with a slot: to the metadata, to the pointer to its operations, to the
+/// contents of the frame, and to the mark that says which list the frame is in.
 pub tracked struct SlotPerm {
     pub storage: StoragePerm,
     pub vtable: VtablePerm,
     pub page: PagePerm,
+    pub mark: MarkPerm,
 }
 
 impl SlotPerm {
     /// Which slot it is for.
     pub open spec fn name(&self) -> SlotName {
-        SlotName { pa: self.page.pa(), storage: self.storage.id(), vtable: self.vtable.id() }
+        SlotName {
+            pa: self.page.pa(),
+            storage: self.storage.id(),
+            vtable: self.vtable.id(),
+            mark: self.mark.id(),
+        }
     }
 
     /// There is no metadata.
@@ -137,8 +146,7 @@ pub struct MetaSlot {
     storage: MetaStorage,
     ref_count: RefCount,
     vtable: cell::PCell<VtRef>,
-    /// The list that the frame is in; zero for none.
-    _in_list: RefCount,
+    in_list: ListMark,
     tracked_inst: Tracked<SlotMachine::Instance>,
     tracked_inv: Tracked<AtomicInvariant<SlotKey, SlotGhost, SlotInv>>,
 }
@@ -150,6 +158,8 @@ impl MetaSlot {
         &&& self.tracked_inv@.constant() == (SlotKey { word: self.ref_count.id(), inst: self.tracked_inst@.id() })
         &&& self.tracked_inst@.name().storage == self.storage.id()
         &&& self.tracked_inst@.name().vtable == self.vtable.id()
+        &&& self.tracked_inst@.name().mark == self.in_list.id()
+        &&& self.tracked_inst@.name().pa == self.in_list.pa()
     }
 
     /// Which slot it is.
@@ -177,6 +187,11 @@ impl MetaSlot {
         self.name().vtable
     }
 
+    /// The identity of its mark.
+    pub open spec fn mark_id(self) -> Loc {
+        self.name().mark
+    }
+
     /// Makes the slot of an unused frame from the permission to its contents.
     pub(crate) const fn new(Tracked(page): Tracked<PagePerm>) -> (r: MetaSlot)
         requires
@@ -187,8 +202,8 @@ impl MetaSlot {
         let (storage, Tracked(storage_perm)) = MetaStorage::new();
         let (vtable, Tracked(vtable_perm)) = cell::PCell::empty();
         let (ref_count, Tracked(word)) = RefCount::new(REF_COUNT_UNUSED);
-        let (in_list, _) = RefCount::new(0);
-        let tracked perm = SlotPerm { storage: storage_perm, vtable: vtable_perm, page };
+        let (in_list, Tracked(mark)) = ListMark::new(Ghost(page.pa()));
+        let tracked perm = SlotPerm { storage: storage_perm, vtable: vtable_perm, page, mark };
         let tracked (Tracked(inst), Tracked(rc), _, _, _) = SlotMachine::Instance::initialize(perm, Some(perm));
         let tracked inv = AtomicInvariant::new(
             SlotKey { word: ref_count.id(), inst: inst.id() },
@@ -199,7 +214,7 @@ impl MetaSlot {
             storage,
             ref_count,
             vtable,
-            _in_list: in_list,
+            in_list,
             tracked_inst: Tracked(inst),
             tracked_inv: Tracked(inv),
         }
@@ -652,6 +667,7 @@ impl MetaSlot {
             final(own)@.of(*self),
             typed(*r) == old(own)@.perm.content(),
             typed(*final(r)) == final(own)@.perm.content(),
+            final(own)@.perm.mark == old(own)@.perm.mark,
         opens_invariants none
         no_unwind
     {
@@ -675,6 +691,49 @@ impl MetaSlot {
         proof {
             own.borrow_mut().perm.page.open_up_in_place();
         }
+    }
+
+    /// Marks the frame of the unique owner as one of a list, or of none; gives the entry in the old list back.
+    #[inline(always)]
+    pub(super) fn set_mark(
+        &self,
+        own: &mut Tracked<UniqueOwn>,
+        number: u64,
+        entry: Tracked<Option<Entry>>,
+    ) -> (r: Tracked<Option<Entry>>)
+        requires
+            old(own)@.of(*self),
+            number != 0 ==> enters(entry@, number, self.pa()),
+        ensures
+            final(own)@.of(*self),
+            final(own)@.perm.content() == old(own)@.perm.content(),
+            final(own)@.perm.mark@ == number,
+            old(own)@.perm.mark@ != 0 ==> enters(r@, old(own)@.perm.mark@, self.pa()),
+        no_unwind
+    {
+        proof { use_type_invariant(self); }
+        self.in_list.set(Tracked(&mut own.borrow_mut().perm.mark), number, entry)
+    }
+
+    /// Tells whether the frame is in the list with this number and roll.
+    #[inline(always)]
+    pub(super) fn has_mark(
+        &self,
+        number: u64,
+        roll: Tracked<&Roll>,
+        perm: Tracked<Option<&MarkPerm>>,
+    ) -> (r: bool)
+        requires
+            number != 0,
+            roll@.id() == roll_of(number),
+            perm@ is Some ==> perm@->0.id() == self.mark_id(),
+        ensures
+            r ==> roll@@.contains(self.pa()),
+            perm@ is Some && perm@->0@ == number ==> r,
+        no_unwind
+    {
+        proof { use_type_invariant(self); }
+        self.in_list.names(number, roll, perm)
     }
 }
 

@@ -82,7 +82,7 @@ impl<M: ?Sized + FrameKind> UniqueFrame<M> {
         no_unwind
     )]
     #[inline(always)]
-    fn new(slot: &'static MetaSlot, own: Tracked<UniqueOwn>) -> Self {
+    pub(super) fn new(slot: &'static MetaSlot, own: Tracked<UniqueOwn>) -> Self {
         UniqueFrame { parts: Owned::new(Parts { slot, own, kind: PhantomData }) }
     }
 
@@ -97,7 +97,7 @@ impl<M: ?Sized + FrameKind> UniqueFrame<M> {
         no_unwind
     )]
     #[inline(always)]
-    fn into_parts(self) -> (&'static MetaSlot, Tracked<UniqueOwn>) {
+    pub(super) fn into_parts(self) -> (&'static MetaSlot, Tracked<UniqueOwn>) {
         let parts = self.parts.into_inner();
         proof! {
             use_type_invariant(&parts);

@@ -121,7 +121,7 @@ fn new_node(pa: Paddr, slot: &'static MetaSlot, Tracked(own): Tracked<BusyOwn>) 
     slot.write_meta(meta, Tracked(&mut own));
     let Tracked(own) = slot.publish_unique(Tracked(own));
     let tracked UniqueOwn { tok, perm } = own;
-    let tracked SlotPerm { storage, vtable, mut page } = perm;
+    let tracked SlotPerm { storage, vtable, mut page, mark } = perm;
     // SAFETY: the permission says that the contents of the frame are ours.
     unsafe {
         zero(pa, Tracked(&mut page));
@@ -131,7 +131,7 @@ fn new_node(pa: Paddr, slot: &'static MetaSlot, Tracked(own): Tracked<BusyOwn>) 
         assert(repr[0] == lock_perm@.patomic);
         assert(repr[1] == stray_perm@.patomic);
     }
-    let tracked new = NewNode { own: NodeOwn { tok, storage, vtable }, page, lock: lock_perm, stray: stray_perm };
+    let tracked new = NewNode { own: NodeOwn { tok, storage, vtable, mark }, page, lock: lock_perm, stray: stray_perm };
     (pa.0, Tracked(new))
 }
 
@@ -143,9 +143,9 @@ pub(super) fn free_frame(pa: usize, Tracked(own): Tracked<NodeOwn>, Tracked(page
     no_unwind
 {
     let slot = slot_of(Paddr(pa));
-    let tracked NodeOwn { tok, storage, vtable } = own;
+    let tracked NodeOwn { tok, storage, vtable, mark } = own;
     let tracked page = page.open_up();
-    let tracked own = UniqueOwn { tok, perm: SlotPerm { storage, vtable, page } };
+    let tracked own = UniqueOwn { tok, perm: SlotPerm { storage, vtable, page, mark } };
     let busy = slot.unique_to_busy(Tracked(own));
     tear_down(slot, busy);
 }

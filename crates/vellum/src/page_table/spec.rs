@@ -55,6 +55,7 @@ pub tracked struct NodeOwn {
     pub tok: UniqueTok,
     pub storage: StoragePerm,
     pub vtable: crate::frame::slot::VtablePerm,
+    pub mark: crate::frame::mark::MarkPerm,
 }
 
 /// The words of a node and which nodes they link.
@@ -158,6 +159,7 @@ impl NodeOwn {
         &&& self.storage.holds::<NodeMeta>()
         &&& self.storage.content()->repr.len() == 2
         &&& self.vtable.id() == slot_at(Paddr(pa)).vtable_id()
+        &&& self.mark.id() == slot_at(Paddr(pa)).mark_id()
         &&& self.vtable.is_init() && self.vtable.value().d.ty() == self.storage.content()->ty
     }
 

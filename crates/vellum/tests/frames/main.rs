@@ -1,6 +1,7 @@
 //! The frame layer, on a few thousand frames of memory.
 
 mod errors;
+mod list;
 mod segment;
 mod shared;
 mod stress;
