@@ -18,6 +18,49 @@ use vstd::prelude::*;
 
 verus! {
 
+/// The children of a node that a range touches: their digits are `lo..=hi`, and those of the first child `first`.
+struct Touched {
+    first: usize,
+    lo: usize,
+    hi: usize,
+}
+
+/// The children of a node of level `l` from `first` on that the range touches are `lo..=hi`.
+spec fn touches<C: PageTableConfig>(rg: Rng, l: nat, n: usize, first: usize, lo: usize, hi: usize) -> bool {
+    let (x, y) = (pre(nr::<C>(), rg.s, (l - 1) as nat), pre(nr::<C>(), (rg.e - 1) as nat, (l - 1) as nat));
+    &&& lo == (if x > first { x as int } else { first as int })
+    &&& hi == (if y < first + (n - 1) { y as int } else { first + (n - 1) })
+}
+
+/// The children of node `b` of level `l` that the pages `[s, e)` touch.
+fn touched<C: PageTableConfig>(Ghost(rg): Ghost<Rng>, l: u8, b: usize, s: usize, e: usize) -> (r: Touched)
+    requires
+        2 <= l <= 5,
+        inr::<C>(rg, b as nat, l as nat),
+        rg.s == s,
+        rg.e == e,
+        s < e <= 0x2000_0000_0000,
+    ensures
+        r.first == b * C::Consts::NR_ENTRIES,
+        touches::<C>(rg, l as nat, C::Consts::NR_ENTRIES, r.first, r.lo, r.hi),
+        r.lo <= r.hi <= 0x2000_0000_0000,
+    no_unwind
+{
+    let n = C::Consts::NR_ENTRIES;
+    let (x, y) = (prefix::<C::Consts>(s, l - 1), prefix::<C::Consts>(e - 1, l - 1));
+    proof {
+        C::Consts::consts_ok();
+        lemma_span_of_node::<C>(rg, b as nat, l as nat);
+        lemma_pre_mono(nr::<C>(), s as nat, (e - 1) as nat, (l - 1) as nat);
+        assert(b * n <= y);
+        assert(b * n >= 0) by (nonlinear_arith);
+    }
+    let first = b * n;
+    let lo = if x > first { x } else { first };
+    let hi = if y < first + (n - 1) { y } else { first + (n - 1) };
+    Touched { first, lo, hi }
+}
+
 /// Locks everything below a locked, live node that the range touches.
 #[expect(clippy::too_many_arguments, reason = "each token is an argument of its own")]
 pub fn lock_sub<C: PageTableConfig>(
@@ -54,16 +97,7 @@ pub fn lock_sub<C: PageTableConfig>(
     }
     if l > 1 {
         let n = C::Consts::NR_ENTRIES;
-        let (x, y) = (prefix::<C::Consts>(s, l - 1), prefix::<C::Consts>(e - 1, l - 1));
-        proof {
-            lemma_span_of_node::<C>(rg, b as nat, l as nat);
-            lemma_pre_mono(nr::<C>(), s as nat, (e - 1) as nat, (l - 1) as nat);
-            assert(b * n <= y);
-            assert(b * n >= 0) by (nonlinear_arith);
-        }
-        let first = b * n;
-        let lo = if x > first { x } else { first };
-        let hi = if y < first + (n - 1) { y } else { first + (n - 1) };
+        let Touched { first, lo, hi } = touched::<C>(Ghost(rg), l, b, s, e);
         let mut q = lo;
         while q <= hi
             invariant
@@ -79,11 +113,8 @@ pub fn lock_sub<C: PageTableConfig>(
                 rg.s == s,
                 rg.e == e,
                 s < e <= 0x2000_0000_0000,
-                x == pre(nr::<C>(), s as nat, (l - 1) as nat),
-                y == pre(nr::<C>(), (e - 1) as nat, (l - 1) as nat),
-                y <= 0x2000_0000_0000,
-                lo == (if x > first { x } else { first }),
-                hi == (if y < first + (n - 1) { y as int } else { first + (n - 1) }),
+                touches::<C>(rg, l as nat, n, first, lo, hi),
+                hi <= 0x2000_0000_0000,
                 lo <= q <= hi + 1,
                 below::<C>(m, rg, k0, *w, *r),
                 forall|i: int| 0 <= i < n && lo <= first + i < q ==> #[trigger] done::<C>(m, tok, k0, i),
@@ -381,15 +412,7 @@ pub fn release_sub<C: PageTableConfig>(
     }
     if l > 1 {
         let n = C::Consts::NR_ENTRIES;
-        let (x, y) = (prefix::<C::Consts>(s, l - 1), prefix::<C::Consts>(e - 1, l - 1));
-        proof {
-            lemma_span_of_node::<C>(rg, b as nat, l as nat);
-            lemma_pre_mono(nr::<C>(), s as nat, (e - 1) as nat, (l - 1) as nat);
-            assert(b * n >= 0) by (nonlinear_arith);
-        }
-        let first = b * n;
-        let lo = if x > first { x } else { first };
-        let hi = if y < first + (n - 1) { y } else { first + (n - 1) };
+        let Touched { first, lo, hi } = touched::<C>(Ghost(rg), l, b, s, e);
         let mut q = lo;
         while q <= hi
             invariant
@@ -404,11 +427,8 @@ pub fn release_sub<C: PageTableConfig>(
                 rg.s == s,
                 rg.e == e,
                 s < e <= 0x2000_0000_0000,
-                x == pre(nr::<C>(), s as nat, (l - 1) as nat),
-                y == pre(nr::<C>(), (e - 1) as nat, (l - 1) as nat),
-                y <= 0x2000_0000_0000,
-                lo == (if x > first { x } else { first }),
-                hi == (if y < first + (n - 1) { y as int } else { first + (n - 1) }),
+                touches::<C>(rg, l as nat, n, first, lo, hi),
+                hi <= 0x2000_0000_0000,
                 lo <= q <= hi + 1,
                 forall|k: Place| #[trigger] m.dom().contains(k) ==> m0.dom().contains(k) && k != k0 && m[k] == m0[k],
                 forall|j: int, k: Place|

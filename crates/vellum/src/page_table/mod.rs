@@ -10,7 +10,7 @@
 //!
 //! A node that was emptied is unlinked, marked stray, and becomes a frame again once every processor was outside
 //! every cursor. Reading order: `geometry`, `entry`, `config`; `protocol` and `spec` (what is proved about nodes);
-//! `node`, `life`, `world` (single steps); `tree`, `subtree`, `ops`, `walk`, `lock` (sub-trees); `session`, `cursor`, `table`.
+//! `node`, `life`, `world` (single steps); `tree`, `subtree`, `ops`, `walk`, `put`, `lock` (sub-trees); `session`, `cursor`, `table`.
 
 pub mod config;
 mod cursor;
@@ -29,6 +29,7 @@ pub(crate) mod node;
 mod node_frame;
 pub(crate) mod ops;
 pub(crate) mod protocol;
+mod put;
 mod retired;
 mod session;
 pub(crate) mod spec;

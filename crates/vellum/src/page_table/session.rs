@@ -16,6 +16,8 @@ use super::node::*;
 use super::ops::*;
 #[cfg(verus_keep_ghost)]
 use super::protocol::*;
+use super::put;
+use super::put::Put;
 use super::retired::*;
 #[cfg(verus_keep_ghost)]
 use super::spec::*;
@@ -142,17 +144,17 @@ impl<C: PageTableConfig> Session<C> {
         va_of::<C>(self.v)
     }
 
-    /// Makes the nodes below the root, `n` pages each, that are missing.
-    pub(super) fn populate(&mut self, n: usize) -> (r: Result<(), PageTableError>)
+    /// Makes the nodes below the root, that are missing.
+    pub(super) fn populate(&mut self) -> (r: Result<(), PageTableError>)
         requires
             old(self).g.top == C::Consts::LEVELS,
-            n >= 1,
     {
         proof {
             use_type_invariant(&*self);
             C::Consts::consts_ok();
             lemma_total::<C>();
         }
+        let n = pages_below::<C::Consts>(C::Consts::LEVELS - 1);
         let mut v = self.g.s;
         while v < self.g.e
             invariant
@@ -363,7 +365,7 @@ impl<C: PageTableConfig> Session<C> {
             return Err(MapError { error, item: unsafe { C::item_from_raw(pa, l, prop, tok) } });
         }
         let ghost m0 = self.tree@;
-        match walk::put::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, n, pa, l, prop, tok) {
+        match put::put::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, n, pa, l, prop, tok) {
             Put::Done(old) => {
                 self.v = v + n;
                 proof {

@@ -108,6 +108,30 @@ pub(super) fn check_range<C: PageTableConfig>(range: Range<Vaddr>) -> (r: Result
     Ok((s, e))
 }
 
+/// The pages that a table of this use can have, all of them.
+fn whole_table<C: PageTableConfig>() -> (r: (usize, usize))
+    ensures
+        lockable::<C>(r.0 as nat, r.1 as nat),
+    no_unwind
+{
+    proof {
+        C::Consts::consts_ok();
+    }
+    let n = pages_below::<C::Consts>(C::Consts::LEVELS - 1);
+    proof {
+        C::config_ok();
+        lemma_total::<C>();
+        let (lo, hi, t) = (C::TOP_LO as nat, C::TOP_HI as nat, nr::<C>());
+        assert(pages(t, C::Consts::LEVELS as nat) == t * n);
+        assert(lo * n <= t * n && hi * n <= t * n && lo * n < hi * n) by (nonlinear_arith)
+            requires
+                lo < hi <= t,
+                n >= 1,
+        ;
+    }
+    (C::TOP_LO * n, C::TOP_HI * n)
+}
+
 impl<C: PageTableConfig> PageTable<C> {
     /// The world in which the table is.
     pub(super) closed spec fn the_world(self) -> World {
@@ -190,9 +214,19 @@ impl<C: PageTableConfig> PageTable<C> {
                 C::Entry::zero_is_absent(l);
             }
         }
+        let root = shared.root.get();
+        proof {
+            use_type_invariant(root);
+        }
+        let cpu = super::hooks::count_index();
+        let reader = root.w.enter(cpu);
+        let tracked p = protect_root::<K>(root.w, root.pa, reader.borrow(), root.tok.borrow());
         let mut i = K::TOP_LO;
         while i < K::TOP_HI
             invariant
+                protects_at::<K>(*root.w, reader@, p, root.tok@.info, root.pa),
+                root.tok@.info.value().lo == K::TOP_LO,
+                root.tok@.info.value().hi == K::TOP_HI,
                 K::TOP_LO <= i <= K::TOP_HI <= 512,
                 K::TOP_LO < C::TOP_HI ==> C::TOP_LO >= K::TOP_HI,
                 C::TOP_HI <= 512,
@@ -202,32 +236,16 @@ impl<C: PageTableConfig> PageTable<C> {
                 forall|j: int| C::TOP_LO <= j < C::TOP_HI ==> meaning::<C>(#[trigger] new.page.words()[j], l) is Absent,
             decreases K::TOP_HI - i,
         {
-            let word = shared.root_word(i);
+            let tracked info = &root.tok.borrow().info;
+            let (word, _) = read_link::<K>(root.w, root.pa, i, Tracked(reader.borrow()), Tracked(&p), Tracked(info));
             // SAFETY: the permission of the new node's frame is at hand.
             unsafe { ptword::store_unreachable(Paddr(pa), i, word, Tracked(&mut new.page)) };
             i += 1;
         }
+        root.w.leave(cpu, reader);
         let w = &WORLD;
         let tok = new_root::<C>(w, pa, Tracked(new));
         Ok(PageTable { root: Owned::new(Root { w, pa, tok, kind: PhantomData }) })
-    }
-
-    /// The word at an entry of the root that belongs to the table.
-    fn root_word(&self, i: usize) -> u64
-        requires
-            C::TOP_LO <= i < C::TOP_HI,
-    {
-        let root = self.root.get();
-        proof {
-            use_type_invariant(root);
-            C::config_ok();
-        }
-        let cpu = super::hooks::count_index();
-        let reader = root.w.enter(cpu);
-        let tracked p = protect_root::<C>(root.w, root.pa, reader.borrow(), root.tok.borrow());
-        let (word, _) = read_link::<C>(root.w, root.pa, i, Tracked(reader.borrow()), Tracked(&p), Tracked(&root.tok.borrow().info));
-        root.w.leave(cpu, reader);
-        word
     }
 
     /// Makes every node below the root that is missing, so that others can link them.
@@ -243,22 +261,12 @@ impl<C: PageTableConfig> PageTable<C> {
             C::config_ok();
             lemma_total::<C>();
         }
-        let n = pages_below::<C::Consts>(C::Consts::LEVELS - 1);
-        proof {
-            let (lo, hi, t) = (C::TOP_LO as nat, C::TOP_HI as nat, nr::<C>());
-            assert(pages(t, C::Consts::LEVELS as nat) == t * n);
-            assert(lo * n <= t * n && hi * n <= t * n && lo * n < hi * n) by (nonlinear_arith)
-                requires
-                    lo < hi <= t,
-                    n >= 1,
-            ;
-        }
-        let (s, e) = (C::TOP_LO * n, C::TOP_HI * n);
+        let (s, e) = whole_table::<C>();
         let cpu = super::hooks::count_index();
         let reader = root.w.enter(cpu);
         let (g, tree) = lock_all::<C>(root.w, reader, Tracked(root.tok.borrow()), root.pa, s, e);
         let session = Session::<C> { g, tree, v: s, cpu, kind: PhantomData };
-        Owned::new(session).get_mut().populate(n)
+        Owned::new(session).get_mut().populate()
     }
 
     /// Returns the physical address of the root, for the hardware's root register.
@@ -276,17 +284,7 @@ impl<C: PageTableConfig> Release for Root<C> {
             lemma_total::<C>();
         }
         let Root { w, pa, tok, kind } = self;
-        let n = pages_below::<C::Consts>(C::Consts::LEVELS - 1);
-        proof {
-            let (lo, hi, t) = (C::TOP_LO as nat, C::TOP_HI as nat, nr::<C>());
-            assert(pages(t, C::Consts::LEVELS as nat) == t * n);
-            assert(lo * n <= t * n && hi * n <= t * n && lo * n < hi * n) by (nonlinear_arith)
-                requires
-                    lo < hi <= t,
-                    n >= 1,
-            ;
-        }
-        let (s, e) = (C::TOP_LO * n, C::TOP_HI * n);
+        let (s, e) = whole_table::<C>();
         let cpu = super::hooks::count_index();
         let reader = w.enter(cpu);
         let (g, tree) = lock_all::<C>(w, reader, Tracked(tok.borrow()), pa, s, e);

@@ -1,0 +1,277 @@
+//! Putting a page into a locked range.
+#![expect(unsafe_code, reason = "words are made of addresses that are known to fit")]
+#![cfg_attr(not(verus_keep_ghost), allow(dead_code, unused_variables, reason = "what only the proofs use"))]
+use super::config::*;
+use super::entry::*;
+use super::geometry::*;
+use super::life::*;
+#[cfg(verus_keep_ghost)]
+use super::lock::*;
+use super::node::*;
+use super::ops::*;
+#[cfg(verus_keep_ghost)]
+use super::protocol::*;
+use super::spec::*;
+use super::tree::*;
+use super::walk::*;
+#[cfg(verus_keep_ghost)]
+use super::world::World;
+#[cfg(verus_keep_ghost)]
+use vellum_machine::addr::PAGE_SIZE;
+use vstd::prelude::*;
+
+verus! {
+
+/// What putting a page into a range came to.
+pub enum Put {
+    /// It is there; this was there before.
+    Done(Option<TakenLeaf>),
+    /// There is a node where the page would go.
+    Occupied(Tracked<LeafTok>),
+    /// No memory for a node on the way.
+    NoMemory(Tracked<LeafTok>),
+}
+
+/// The `n` pages from page `v` on translate to the page that was put there, all others as before, and `o` is what was
+/// there.
+pub open spec fn is_put<C: PageTableConfig>(
+    g: Locks,
+    m: Tree,
+    m2: Tree,
+    v: usize,
+    n: usize,
+    page: (usize, u8, PageProperty),
+    o: Option<TakenLeaf>,
+) -> bool {
+    let (pa, l, prop) = page;
+    &&& forall|w: nat|
+        g.s <= w < g.e ==> #[trigger] g.at::<C>(m2, w) == (if v <= w < v + n {
+            Some(((pa + PAGE_SIZE * (w - v)) as nat, prop))
+        } else {
+            g.at::<C>(m, w)
+        })
+    &&& o matches Some(t) ==> {
+        &&& t.start == v && t.end == v + n && t.l == l
+        &&& leaf_fits::<C::Consts>(t.pa, l as nat)
+        &&& C::leaf_ok(t.tok@, t.pa, l as nat)
+        &&& g.at::<C>(m, v as nat) == Some((t.pa as nat, t.prop))
+    }
+    &&& o is None ==> g.nothing_in::<C>(m, v as nat, (v + n) as nat)
+}
+
+/// Puts a page where the way down to page `v` ends, which is at the page's level.
+#[expect(clippy::too_many_arguments, reason = "a page, its place, and what is known of it")]
+fn put_here<C: PageTableConfig>(
+    g: &Locks,
+    Tracked(m): Tracked<&mut Tree>,
+    v: usize,
+    n: usize,
+    pa: usize,
+    l: u8,
+    prop: PageProperty,
+    tok: Tracked<LeafTok>,
+    f: &Found,
+    Ghost(m0): Ghost<Tree>,
+) -> (o: Option<TakenLeaf>)
+    requires
+        g.ok::<C>(*old(m)),
+        g.same::<C>(m0, *old(m)),
+        f.ok::<C>(*g, *old(m), v as nat),
+        !(f.pte is Table),
+        f.l == l,
+        1 <= l <= g.top,
+        n == pages(nr::<C>(), (l - 1) as nat),
+        n >= 1,
+        g.s <= v,
+        v + n <= g.e <= 0x2000_0000_0000,
+        v as nat % n as nat == 0,
+        leaf_fits::<C::Consts>(pa, l as nat),
+        C::leaf_ok(tok@, pa, l as nat),
+    ensures
+        g.ok::<C>(*final(m)),
+        is_put::<C>(*g, m0, *final(m), v, n, (pa, l, prop), o),
+    no_unwind
+{
+    let ghost m1 = *m;
+    let ghost k = place::<C>(v as nat, l as nat);
+    proof {
+        C::Consts::consts_ok();
+        lemma_here::<C>(*g, *m, v as nat, l as nat);
+    }
+    let i = entry_index::<C::Consts>(v, l);
+    let (es, ee) = entry_range::<C::Consts>(v, l);
+    // SAFETY: what an item maps fits.
+    let e = unsafe { C::Entry::leaf(pa, l, prop) };
+    let (word, old_tok) = replace::<C>(g, Tracked(m), Ghost(k), f.pa, i, e, Tracked(Some(tok.get())));
+    proof {
+        lemma_put::<C>(*g, m0, m1, *m, v, n, pa, l, prop, *f, es, ee, i as int, e);
+    }
+    match f.pte {
+        Pte::Leaf(pa, prop) => {
+            let tok = Tracked(old_tok.get().tracked_unwrap());
+            Some(TakenLeaf { start: v, end: v + n, pa, l, prop, word, tok })
+        },
+        _ => None,
+    }
+}
+
+/// Maps `n` pages from page `v` on, where one entry of level `l` covers exactly them.
+#[verifier::exec_allows_no_decreases_clause]
+#[expect(clippy::too_many_arguments, reason = "what an item says, and the tokens")]
+pub fn put<C: PageTableConfig>(
+    g: &Locks,
+    Tracked(m): Tracked<&mut Tree>,
+    v: usize,
+    n: usize,
+    pa: usize,
+    l: u8,
+    prop: PageProperty,
+    tok: Tracked<LeafTok>,
+) -> (r: Put)
+    requires
+        g.ok::<C>(*old(m)),
+        1 <= l <= C::Consts::LEVELS,
+        n == pages(nr::<C>(), (l - 1) as nat),
+        g.s <= v,
+        v + n <= g.e,
+        v as nat % n as nat == 0,
+        leaf_fits::<C::Consts>(pa, l as nat),
+        C::leaf_ok(tok@, pa, l as nat),
+    ensures
+        g.ok::<C>(*final(m)),
+        match r {
+            Put::Done(o) => is_put::<C>(*g, *old(m), *final(m), v, n, (pa, l, prop), o),
+            Put::Occupied(t) => t == tok && g.same::<C>(*old(m), *final(m)),
+            Put::NoMemory(t) => t == tok && g.same::<C>(*old(m), *final(m)),
+        },
+    no_unwind
+{
+    let ghost m0 = *m;
+    proof {
+        C::Consts::consts_ok();
+        lemma_total::<C>();
+        lemma_pages_pos(nr::<C>(), (l - 1) as nat);
+    }
+    loop
+        invariant
+            m0 == *old(m),
+            g.ok::<C>(*m),
+            g.same::<C>(m0, *m),
+            1 <= l <= C::Consts::LEVELS <= 5,
+            n == pages(nr::<C>(), (l - 1) as nat),
+            g.s <= v,
+            n >= 1,
+            v + n <= g.e <= 0x2000_0000_0000,
+            v as nat % n as nat == 0,
+            leaf_fits::<C::Consts>(pa, l as nat),
+            C::leaf_ok(tok@, pa, l as nat),
+    {
+        let f = descend::<C>(g, Tracked(m), v);
+        let ghost m1 = *m;
+        let ghost k = place::<C>(v as nat, f.l as nat);
+        proof {
+            lemma_here::<C>(*g, *m, v as nat, f.l as nat);
+        }
+        let i = entry_index::<C::Consts>(v, f.l);
+        if f.l < l {
+            return Put::Occupied(tok);
+        }
+        if f.l == l {
+            return Put::Done(put_here::<C>(g, Tracked(m), v, n, pa, l, prop, tok, &f, Ghost(m0)));
+        }
+        if expand::<C>(g, Tracked(m), Ghost(k), f.pa, i, f.l, f.word).is_none() {
+            return Put::NoMemory(tok);
+        }
+        proof {
+            assert forall|w: nat| g.s <= w < g.e implies #[trigger] g.at::<C>(*m, w) == g.at::<C>(m0, w) by {
+                let _ = g.at::<C>(m1, w);
+            }
+        }
+    }
+}
+
+proof fn lemma_put<C: PageTableConfig>(
+    g: Locks,
+    m0: Tree,
+    m1: Tree,
+    m: Tree,
+    v: usize,
+    n: usize,
+    pa: usize,
+    l: u8,
+    prop: PageProperty,
+    f: Found,
+    es: usize,
+    ee: usize,
+    i: int,
+    e: u64,
+)
+    requires
+        g.ok::<C>(m1),
+        g.same::<C>(m0, m1),
+        f.ok::<C>(g, m1, v as nat),
+        !(f.pte is Table),
+        f.l == l,
+        1 <= l,
+        n == pages(nr::<C>(), (l - 1) as nat),
+        n >= 1,
+        g.s <= v,
+        v + n <= g.e,
+        v as nat % n as nat == 0,
+        i == idx::<C>(v as nat, l as nat),
+        meaning::<C>(e, l as nat) == Pte::Leaf(pa, prop),
+        is_replaced::<C>(g, m1, m, place::<C>(v as nat, l as nat), i, e),
+        es == pre(nr::<C>(), v as nat, (l - 1) as nat) * n,
+        ee - es == n,
+        forall|w: nat|
+            es <= w < ee <==> #[trigger] pre(nr::<C>(), w, (l - 1) as nat) == pre(nr::<C>(), v as nat, (l - 1) as nat),
+    ensures
+        es == v,
+        forall|w: nat|
+            g.s <= w < g.e ==> #[trigger] g.at::<C>(m, w) == (if v <= w < v + n {
+                Some(((pa + PAGE_SIZE * (w - v)) as nat, prop))
+            } else {
+                g.at::<C>(m0, w)
+            }),
+        f.pte matches Pte::Leaf(a, q) ==> g.at::<C>(m0, v as nat) == Some((a as nat, q)),
+        f.pte is Absent ==> g.nothing_in::<C>(m0, v as nat, (v + n) as nat),
+{
+    C::Consts::consts_ok();
+    let k = place::<C>(v as nat, l as nat);
+    let nn = nr::<C>();
+    let j = (l - 1) as nat;
+    lemma_pre_div(nn, v as nat, j);
+    vstd::arithmetic::div_mod::lemma_fundamental_div_mod(v as int, n as int);
+    assert(es == v) by (nonlinear_arith)
+        requires
+            es == (v as int / n as int) * n,
+            v as int == n * (v as int / n as int) + v as int % (n as int),
+            v as int % (n as int) == 0,
+    ;
+    lemma_entry_pages::<C>(g, v as nat, l as nat, es as nat, ee as nat);
+    assert forall|w: nat| g.s <= w < g.e implies #[trigger] g.at::<C>(m, w) == (if v <= w < v + n {
+        Some(((pa + PAGE_SIZE * (w - v)) as nat, prop))
+    } else {
+        g.at::<C>(m0, w)
+    }) by {
+        let _ = g.at::<C>(m1, w);
+        if through::<C>(w, k, i) {
+            assert(place::<C>(w, l as nat) == k);
+            lemma_digits(nn, w, j);
+            assert(pre(nn, w, j) == pre(nn, v as nat, j));
+            assert(low(nn, w, j) == w - v);
+            assert(ent::<C>(m, k, i) == Pte::Leaf(pa, prop));
+        }
+    }
+    lemma_digits(nn, v as nat, j);
+    assert(low(nn, v as nat, j) == 0);
+    let _ = g.at::<C>(m1, v as nat);
+    if f.pte is Absent {
+        lemma_absent::<C>(g, m1, v as nat, f, es as nat, ee as nat);
+        assert forall|w: nat| g.s <= w < g.e && v <= w < v + n implies #[trigger] g.at::<C>(m0, w) is None by {
+            let _ = g.at::<C>(m1, w);
+        }
+    }
+}
+
+} // verus!
