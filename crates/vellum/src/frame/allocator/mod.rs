@@ -12,6 +12,8 @@ mod error;
 mod global;
 mod init;
 mod options;
+#[cfg_attr(not(test), expect(dead_code, reason = "the allocator does not use it yet"))]
+mod pool;
 mod request;
 mod statistics;
 mod withheld;
