@@ -16,6 +16,8 @@ pub mod atomic;
 pub mod cpu;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod fault;
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+pub mod fence;
 pub mod halt;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod ipi;

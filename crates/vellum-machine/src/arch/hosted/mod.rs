@@ -6,6 +6,7 @@
 //! to other processors (`station`). There is one machine in the life of a process.
 #[allow(unsafe_code, reason = "reaches physical memory through raw pointers")]
 pub(crate) mod access;
+pub(crate) mod fence;
 mod mmu;
 #[allow(unsafe_code, reason = "physical memory is a raw mapping")]
 mod phys;
@@ -113,6 +114,7 @@ pub unsafe fn power_on(power: Power) -> Result<(), PowerError> {
     }
     let stations = CpuSet::first(cpus).iter().map(Station::new).collect();
     let speculate_every = speculate_every.map_or(0, NonZeroU32::get);
+    fence::register();
     MACHINE.set(Machine { memory, speculate_every, stations }).map_err(|_| PowerError::AlreadyOn)
 }
 
