@@ -137,7 +137,7 @@ impl<T> CpuLocal<T> {
         let _stay = cpu::disable_preempt();
         let here = cpu::try_current()?;
         // SAFETY: one thread at a time is this processor, and the guard keeps it there.
-        unsafe { self.slots[here.index()].enter(f) }
+        unsafe { self.slots.get(here.index())?.enter(f) }
     }
 
     /// Runs `f` on the values of all processors, one after the other.

@@ -173,14 +173,17 @@ pub(crate) fn relax() {
     }
 }
 
+#[inline(always)]
 pub(crate) fn preempt_enter() {
     GUARDS.set(GUARDS.get() + 1);
 }
 
+#[inline(always)]
 pub(crate) fn preempt_leave() {
     GUARDS.set(GUARDS.get() - 1);
 }
 
+#[inline(always)]
 pub(crate) fn preempt_depth() -> usize {
     GUARDS.get()
 }

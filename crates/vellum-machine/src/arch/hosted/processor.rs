@@ -9,6 +9,7 @@ use core::ops::Range;
 
 /// The state of a processor; only the thread that is the processor at the moment uses it.
 pub(crate) struct Processor {
+    id: CpuId,
     machine: &'static Machine,
     station: &'static Station,
     root: Cell<Option<Paddr>>,
@@ -31,6 +32,7 @@ impl Drop for Serving<'_> {
 impl Processor {
     pub(super) fn new(machine: &'static Machine, station: &'static Station) -> Processor {
         Processor {
+            id: station.cpu,
             machine,
             station,
             root: Cell::new(None),
@@ -42,7 +44,7 @@ impl Processor {
 
     #[inline(always)]
     pub(super) fn id(&self) -> CpuId {
-        self.station.cpu
+        self.id
     }
 
     #[inline(always)]

@@ -2,26 +2,28 @@
 #![expect(unsafe_code, reason = "the allocator's table lies in memory that the boot map promises to be free")]
 
 use super::withheld::withhold;
-use super::{AllocInitError, BuddyAllocator, Chunk, GlobalFrameAllocator, global};
+use super::{AllocInitError, BuddyAllocator, Chunk, GlobalFrameAllocator, Magazine, Marks, global};
 use crate::boot::{EarlyAllocator, MemoryMap};
 use crate::frame;
-use crate::sync::Once;
+use crate::sync::{CpuLocal, Once};
 use vellum_machine::addr::{PAGE_SIZE, Paddr};
 use vellum_machine::layout::LINEAR_MAP_BASE;
 
 static DEFAULT: Once<BuddyAllocator<'static>> = Once::new();
 
+static MAGAZINES: CpuLocal<Magazine> = CpuLocal::new();
+
 /// Makes a [`BuddyAllocator`] of the usable memory that early allocation left, and registers it.
 ///
-/// Frames must have metadata by now. The allocator's table, 192 bytes for each 2 MiB up to the end of memory, is the
-/// last that `early` hands out. Everything that is not usable is withheld for good: its frames get metadata of type
+/// Frames must have metadata by now. The allocator's tables, 640 bytes for each 2 MiB up to the end of memory, are
+/// the last that `early` hands out. Everything that is not usable is withheld for good: its frames get metadata of type
 /// [`Withheld`](super::Withheld). Returns the map with everything that was given away at boot. Frames whose last handle
 /// is dropped go back to the allocator.
 ///
 /// # Errors
 /// - [`AllocInitError::AlreadySet`] where an allocator is registered,
 /// - [`AllocInitError::HookSet`] where the kernel has a use of its own for frames whose last handle is dropped,
-/// - [`AllocInitError::Table`] when no usable region has room for the table,
+/// - [`AllocInitError::Table`] when no usable region has room for the tables,
 /// - [`AllocInitError::Buddy`] when the memory reaches beyond the greatest physical address.
 ///
 /// # Safety
@@ -33,17 +35,20 @@ pub unsafe fn init(mut early: EarlyAllocator) -> Result<MemoryMap, AllocInitErro
     }
     let end = frame::max_paddr().min(early.map().ram_end());
     let len = BuddyAllocator::table_len(Paddr(0), end);
-    let table = match (len * size_of::<Chunk>()).div_ceil(PAGE_SIZE) {
-        0 => &[],
+    let (chunks, marks) = match (len * (size_of::<Chunk>() + size_of::<Marks>())).div_ceil(PAGE_SIZE) {
+        0 => (&mut [][..], &mut [][..]),
         frames => {
-            let paddr = early.alloc(frames, PAGE_SIZE)?;
-            // SAFETY: the early allocator hands these frames out once and for good, and `len` chunks fit in; the
-            // caller promises the rest.
-            unsafe { place_table(paddr, len) }
+            let start = LINEAR_MAP_BASE + early.alloc(frames, PAGE_SIZE)?.0;
+            // SAFETY: the early allocator hands these frames out once and for good, and `len` entries of each table
+            // fit in; the caller promises the rest.
+            unsafe {
+                let marks = place_table(start + len * size_of::<Chunk>(), len, Marks::new);
+                (place_table(start, len, Chunk::new), marks)
+            }
         }
     };
     let map = early.into_map();
-    let allocator = BuddyAllocator::new(Paddr(0), table)?;
+    let allocator = BuddyAllocator::new(Paddr(0), chunks, marks, &MAGAZINES)?;
     frame::set_free_hook(global::dealloc_one).map_err(|_| AllocInitError::HookSet)?;
     withhold(&map, frame::max_paddr());
     for region in map.usable() {
@@ -56,17 +61,17 @@ pub unsafe fn init(mut early: EarlyAllocator) -> Result<MemoryMap, AllocInitErro
     Ok(map)
 }
 
-/// Puts a table of `len` chunks into the frames from `paddr` on.
+/// Puts a table of `len` entries at `start`, an address of the linear map.
 ///
 /// # Safety
-/// The linear map shows these frames, they hold `len` chunks, and nothing else uses them from now on.
-unsafe fn place_table(paddr: Paddr, len: usize) -> &'static [Chunk] {
-    let table = (LINEAR_MAP_BASE + paddr.0) as *mut Chunk;
+/// The linear map shows the frames of the table and lets them be written, `start` is aligned for its entries, and
+/// nothing else uses that memory from now on.
+unsafe fn place_table<T>(start: usize, len: usize, entry: impl Fn() -> T) -> &'static mut [T] {
+    let table = core::ptr::with_exposed_provenance_mut::<T>(start);
     for index in 0..len {
-        // SAFETY: the caller promises room for `len` chunks at `table`, mapped, writable, and used by nobody; a frame
-        // is aligned to more than a chunk.
-        unsafe { table.add(index).write(Chunk::new()) };
+        // SAFETY: the caller promises memory for `len` entries at `table`, aligned, writable, and used by nobody.
+        unsafe { table.add(index).write(entry()) };
     }
-    // SAFETY: all `len` chunks were written just now, and the caller promises that the memory stays ours.
-    unsafe { core::slice::from_raw_parts(table, len) }
+    // SAFETY: all `len` entries were written just now, and the caller promises that the memory stays ours.
+    unsafe { core::slice::from_raw_parts_mut(table, len) }
 }

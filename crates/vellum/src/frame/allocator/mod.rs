@@ -12,17 +12,17 @@ mod error;
 mod global;
 mod init;
 mod options;
-#[cfg_attr(not(test), expect(dead_code, reason = "the allocator does not use it yet"))]
 mod pool;
 mod request;
 mod statistics;
 mod withheld;
 
-pub use buddy::{BuddyAllocator, BuddyError, Chunk, MAX_ORDER};
+pub use buddy::{BuddyAllocator, BuddyError, Magazine, Marks};
 pub use error::{AllocError, AllocInitError};
 pub use global::{alloc, dealloc, drain, failure_pending, inject_failure, set_global, statistics};
 pub use init::init;
 pub use options::FrameAllocOptions;
+pub use pool::{Chunk, MAX_ORDER};
 pub use request::FrameRequest;
 pub use statistics::FrameStatistics;
 pub use withheld::Withheld;

@@ -1,6 +1,6 @@
 //! What an allocator can say about itself.
 
-use super::buddy::MAX_ORDER;
+use super::MAX_ORDER;
 
 /// A count of an allocator's frames.
 ///
@@ -11,7 +11,7 @@ pub struct FrameStatistics {
     pub total: usize,
     /// Frames that are free, the cached ones among them.
     pub free: usize,
-    /// Free frames that lie where a processor has the first call on them.
+    /// Free frames in magazines, on which one processor has the first call.
     pub cached: usize,
     /// Free blocks by order, a block of order `n` being `1 << n` aligned frames, and two free halves one block.
     pub by_order: [usize; MAX_ORDER as usize + 1],

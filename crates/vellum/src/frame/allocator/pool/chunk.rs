@@ -8,7 +8,7 @@ verus! {
 pub(super) const CHUNK_ORDER: u32 = 9;
 
 /// Frames of a [`Chunk`].
-pub(super) const CHUNK_FRAMES: usize = 512;
+pub const CHUNK_FRAMES: usize = 512;
 
 /// Words of a [`Chunk`].
 pub(super) const CHUNK_WORDS: usize = 8;

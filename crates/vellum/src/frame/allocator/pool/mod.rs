@@ -28,6 +28,7 @@ mod count;
 mod shelves;
 mod table;
 
+pub(super) use chunk::CHUNK_FRAMES;
 pub use chunk::Chunk;
 
 use bits::*;
