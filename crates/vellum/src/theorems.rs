@@ -2,6 +2,7 @@
 //! claim belongs.
 //!
 //! Nothing here is needed to run; everything here is checked. `GUARANTEES.md` says the same in words.
+use crate::frame::allocator::{PoolStep, history, lemma_not_free_until_given};
 use crate::frame::list::ListOwn;
 use crate::frame::protocol::*;
 use crate::frame::slot::*;
@@ -89,6 +90,22 @@ pub proof fn a_frame_is_in_at_most_one_list<M, N>(
     assert(a.node::<M>(number_a, a.order.index_of(pa)));
     assert(b.node::<N>(number_b, b.order.index_of(pa)));
     b.excludes(a.toks.tracked_borrow_mut(pa), pa);
+}
+
+/// **No frame is handed out twice.** What two steps take from the pool of free frames has no frame in common, unless
+/// the frame was given back in between.
+pub proof fn blocks_do_not_overlap(free: Seq<Set<nat>>, steps: Seq<PoolStep>, frames: nat, i: int, j: int)
+    requires
+        history(free, steps, frames),
+        0 <= i < j < steps.len(),
+        forall|k: int| i < k < j ==> (#[trigger] steps[k]).given().disjoint(steps[i].taken()),
+    ensures
+        steps[i].taken().disjoint(steps[j].taken()),
+{
+    assert forall|f: nat| steps[i].taken().contains(f) implies !steps[j].taken().contains(f) by {
+        lemma_not_free_until_given(free, steps, frames, i, j, f);
+        assert(steps[j].makes(free[j], free[j + 1], frames));
+    }
 }
 
 //================ nodes ================

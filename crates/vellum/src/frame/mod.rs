@@ -15,7 +15,6 @@
 //! function here is proved to keep these rules whatever other processors do, and no safe function asks
 //! anything of its caller.
 
-#[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod allocator;
 mod borrowed;
 mod convert;

@@ -7,14 +7,22 @@
 //! An allocator decides nothing about safety: a frame that it hands out is claimed by the frame's slot like any
 //! other, and skipped where someone else has it.
 
+#[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod buddy;
+#[cfg_attr(verus_keep_ghost, verifier::external)]
 mod error;
+#[cfg_attr(verus_keep_ghost, verifier::external)]
 mod global;
+#[cfg_attr(verus_keep_ghost, verifier::external)]
 mod init;
+#[cfg_attr(verus_keep_ghost, verifier::external)]
 mod options;
 mod pool;
+#[cfg_attr(verus_keep_ghost, verifier::external)]
 mod request;
+#[cfg_attr(verus_keep_ghost, verifier::external)]
 mod statistics;
+#[cfg_attr(verus_keep_ghost, verifier::external)]
 mod withheld;
 
 pub use buddy::{BuddyAllocator, BuddyError, Magazine, Marks};
@@ -22,6 +30,8 @@ pub use error::{AllocError, AllocInitError};
 pub use global::{alloc, dealloc, drain, failure_pending, inject_failure, set_global, statistics};
 pub use init::init;
 pub use options::FrameAllocOptions;
+#[cfg(verus_keep_ghost)]
+pub use pool::free::{PoolStep, history, lemma_not_free_until_given};
 pub use pool::{Chunk, MAX_ORDER};
 pub use request::FrameRequest;
 pub use statistics::FrameStatistics;

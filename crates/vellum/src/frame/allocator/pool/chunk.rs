@@ -39,22 +39,54 @@ pub(super) const BODY: u32 = 1;
 pub(super) const SHELF: u32 = 2;
 
 impl Chunk {
+    /// No frame is free.
+    pub closed spec fn is_used_up(self) -> bool {
+        forall|w: int| 0 <= w < 8 ==> #[trigger] self.words@[w] == 0
+    }
+
+    /// The words of a chunk of which no frame is free.
+    pub(super) proof fn lemma_used_up(self, word: int)
+        requires
+            self.is_used_up(),
+            0 <= word < 8,
+        ensures
+            self.words@[word] == 0,
+    {
+    }
+
     /// Makes a chunk without a free frame.
-    pub const fn new() -> Chunk {
+    pub const fn new() -> (r: Chunk)
+        ensures
+            r.is_used_up(),
+    {
         Chunk { words: [0, 0, 0, 0, 0, 0, 0, 0], place: OFF, next: 0, previous: 0 }
     }
 
     /// Finds `count` free frames at a multiple of `1 << order`, up to the whole chunk.
     ///
     /// Frames that one word tells about are found anywhere, more than these at the start of a word.
-    pub(super) fn find_run(&self, count: usize, order: u32) -> Option<usize> {
+    pub(super) fn find_run(&self, count: usize, order: u32) -> (r: Option<usize>)
+        requires
+            1 <= count,
+            order <= CHUNK_ORDER,
+        ensures
+            r matches Some(start) ==> start < CHUNK_FRAMES,
+    {
         let stride = if order <= WORD_ORDER {
             1
         } else {
+            proof {
+                assert(6 < order <= 9 ==> 1 <= (1usize << (order - 6) as u32) <= 8) by (bit_vector);
+            }
             1 << (order - WORD_ORDER)
         };
         let mut word = 0;
-        while word < CHUNK_WORDS {
+        while word < CHUNK_WORDS
+            invariant
+                1 <= count,
+                1 <= stride <= 8,
+            decreases CHUNK_WORDS + 8 - word,
+        {
             if count <= WORD_FRAMES && order <= WORD_ORDER {
                 if let Some(bit) = find_run(self.words[word], count, order) {
                     return Some(word * WORD_FRAMES + bit);
@@ -68,13 +100,20 @@ impl Chunk {
     }
 
     /// Says whether the `count` frames from the start of a word on are in the chunk and free.
-    fn run_at(&self, first: usize, count: usize) -> bool {
+    fn run_at(&self, first: usize, count: usize) -> bool
+        requires
+            first < CHUNK_WORDS,
+    {
         if count > CHUNK_FRAMES - first * WORD_FRAMES {
             return false;
         }
         let mut word = first;
         let mut left = count;
-        while left >= WORD_FRAMES {
+        while left >= WORD_FRAMES
+            invariant
+                word * 64 + left <= CHUNK_FRAMES,
+            decreases left,
+        {
             if self.words[word] != u64::MAX {
                 return false;
             }
@@ -84,15 +123,29 @@ impl Chunk {
         left == 0 || self.words[word] & span(0, left) == span(0, left)
     }
 
-    /// Says whether the chunk is on the shelf of a run smaller than a chunk.
+    /// Returns the order of the shelf on which the chunk is.
+    pub(super) fn shelf(&self) -> Option<u32> {
+        if self.place < SHELF {
+            None
+        } else {
+            Some(self.place - SHELF)
+        }
+    }
+
+    /// Says whether the chunk is among those that are partly free.
     pub(super) fn is_binned(&self) -> bool {
-        self.place >= SHELF && self.place - SHELF < CHUNK_ORDER
+        match self.shelf() {
+            Some(order) => order < CHUNK_ORDER,
+            None => false,
+        }
     }
 
     /// Says whether all frames are free.
     pub(super) fn is_whole(&self) -> bool {
         let mut word = 0;
-        while word < CHUNK_WORDS {
+        while word < CHUNK_WORDS
+            decreases CHUNK_WORDS - word,
+        {
             if self.words[word] != u64::MAX {
                 return false;
             }
@@ -102,11 +155,16 @@ impl Chunk {
     }
 
     /// Returns the order of the largest free block in the chunk, or `None` where no frame is free.
-    pub(super) fn largest_order(&self) -> Option<u32> {
+    pub(super) fn largest_order(&self) -> (r: Option<u32>)
+        ensures
+            r matches Some(order) ==> order <= CHUNK_ORDER,
+    {
         let mut any = 0u64;
         let mut full = 0u64;
         let mut word = 0;
-        while word < CHUNK_WORDS {
+        while word < CHUNK_WORDS
+            decreases CHUNK_WORDS - word,
+        {
             any |= self.words[word];
             if self.words[word] == u64::MAX {
                 full |= 1u64 << word;
@@ -124,10 +182,17 @@ impl Chunk {
 }
 
 /// Returns the order of the largest aligned run of ones, up to that of the words of a chunk; there is a one.
-fn order_in_full(full: u64) -> u32 {
+fn order_in_full(full: u64) -> (r: u32)
+    ensures
+        r <= 3,
+{
     let mut runs = full;
     let mut order = 0;
-    while order < CHUNK_ORDER - WORD_ORDER {
+    while order < CHUNK_ORDER - WORD_ORDER
+        invariant
+            order <= 3,
+        decreases 3 - order,
+    {
         runs = doubled(runs, order);
         if runs == 0 {
             return order;
@@ -138,13 +203,24 @@ fn order_in_full(full: u64) -> u32 {
 }
 
 /// Returns the order of the largest aligned run of ones that lies in one of the words; there is a one.
-fn order_in_words(words: [u64; CHUNK_WORDS]) -> u32 {
+fn order_in_words(words: [u64; CHUNK_WORDS]) -> (r: u32)
+    ensures
+        r <= WORD_ORDER,
+{
     let mut runs = words;
     let mut order = 0;
-    while order < WORD_ORDER {
+    while order < WORD_ORDER
+        invariant
+            order <= WORD_ORDER,
+        decreases WORD_ORDER - order,
+    {
         let mut any = 0u64;
         let mut word = 0;
-        while word < CHUNK_WORDS {
+        while word < CHUNK_WORDS
+            invariant
+                order < WORD_ORDER,
+            decreases CHUNK_WORDS - word,
+        {
             runs[word] = doubled(runs[word], order);
             any |= runs[word];
             word += 1;
@@ -157,10 +233,10 @@ fn order_in_words(words: [u64; CHUNK_WORDS]) -> u32 {
     order
 }
 
-} // verus!
-
 impl Default for Chunk {
     fn default() -> Chunk {
         Chunk::new()
     }
 }
+
+} // verus!

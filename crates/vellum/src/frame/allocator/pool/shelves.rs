@@ -1,6 +1,8 @@
 //! The lists of chunks that have free frames.
 use super::MAX_ORDER;
 use super::chunk::*;
+#[cfg(verus_keep_ghost)]
+use super::free::*;
 use vstd::prelude::*;
 
 verus! {
@@ -42,9 +44,16 @@ impl Shelves {
     }
 
     /// Finds the lowest list of at least this order that has a chunk: its order, and the first chunk.
-    pub(super) fn lowest(&self, least: u32) -> Option<(u32, usize)> {
+    pub(super) fn lowest(&self, least: u32) -> (r: Option<(u32, usize)>)
+        ensures
+            r matches Some(found) ==> least <= found.0 <= MAX_ORDER && found.1 < u32::MAX,
+    {
         let mut order = least;
-        while order <= MAX_ORDER {
+        while order <= MAX_ORDER
+            invariant
+                least <= order,
+            decreases MAX_ORDER + 1 - order,
+        {
             if let Some(chunk) = index(self.heads[order as usize]) {
                 return Some((order, chunk));
             }
@@ -54,7 +63,10 @@ impl Shelves {
     }
 
     /// Puts a chunk that is in no list first in one.
-    pub(super) fn put(&mut self, table: &mut [Chunk], chunk: usize, order: u32) {
+    pub(super) fn put(&mut self, table: &mut [Chunk], chunk: usize, order: u32)
+        ensures
+            same_words(old(table)@, final(table)@),
+    {
         if chunk >= table.len() || chunk >= NONE as usize || order > MAX_ORDER {
             return;
         }
@@ -69,18 +81,30 @@ impl Shelves {
     }
 
     /// Takes a chunk out of its list, if it is in one.
-    pub(super) fn take(&mut self, table: &mut [Chunk], chunk: usize) {
-        if chunk >= table.len() {
-            return;
+    pub(super) fn take(&mut self, table: &mut [Chunk], chunk: usize)
+        ensures
+            same_words(old(table)@, final(table)@),
+    {
+        if chunk < table.len() {
+            match table[chunk].shelf() {
+                Some(order) if order <= MAX_ORDER => self.unlink(table, chunk, order),
+                _ => {},
+            }
         }
-        let (place, next, previous) = (table[chunk].place, table[chunk].next, table[chunk].previous);
-        if place < SHELF || place > SHELF + MAX_ORDER {
-            return;
-        }
+    }
+
+    fn unlink(&mut self, table: &mut [Chunk], chunk: usize, order: u32)
+        requires
+            chunk < old(table)@.len(),
+            order <= MAX_ORDER,
+        ensures
+            same_words(old(table)@, final(table)@),
+    {
+        let (next, previous) = (table[chunk].next, table[chunk].previous);
         if (previous as usize) < table.len() {
             table[previous as usize].next = next;
         } else {
-            self.heads[(place - SHELF) as usize] = next;
+            self.heads[order as usize] = next;
         }
         if (next as usize) < table.len() {
             table[next as usize].previous = previous;
@@ -98,7 +122,10 @@ pub(super) fn after(table: &[Chunk], chunk: usize) -> Option<usize> {
     }
 }
 
-fn index(link: u32) -> Option<usize> {
+fn index(link: u32) -> (r: Option<usize>)
+    ensures
+        r matches Some(chunk) ==> chunk < u32::MAX,
+{
     if link == NONE {
         None
     } else {
