@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use vellum::frame::allocator::{
     BuddyAllocator, BuddyError, Chunk, FrameRequest, FrameStatistics, GlobalFrameAllocator, Magazine, Marks,
+    Notes, Parts,
 };
 use vellum::sync::CpuLocal;
 use vellum_hosted::{Machine, MachineConfig};
@@ -28,23 +29,26 @@ const FRAMES: usize = CHUNKS * CHUNK_FRAMES;
 const USABLE: [Range<usize>; 4] = [3..700, 701..702, 1024..4096, 4100..5000];
 
 /// What an allocator is made of.
-struct Parts {
+struct Owned {
     chunks: Vec<Chunk>,
     marks: Vec<Marks>,
+    notes: Vec<Notes>,
     magazines: Box<CpuLocal<Magazine>>,
 }
 
-impl Parts {
-    fn new() -> Parts {
-        Parts {
+impl Owned {
+    fn new() -> Owned {
+        Owned {
             chunks: (0..CHUNKS).map(|_| Chunk::new()).collect(),
             marks: (0..CHUNKS).map(|_| Marks::new()).collect(),
+            notes: vec![Notes::new(); CHUNKS],
             magazines: Box::default(),
         }
     }
 
     fn empty_allocator(&mut self, base: Paddr) -> Result<BuddyAllocator<'_>, BuddyError> {
-        BuddyAllocator::new(base, &mut self.chunks, &self.marks, &self.magazines)
+        let Owned { chunks, marks, notes, magazines } = self;
+        BuddyAllocator::new(base, Parts { chunks, marks, notes, magazines })
     }
 
     fn allocator(&mut self) -> BuddyAllocator<'_> {
@@ -89,7 +93,7 @@ fn is_usable(frame: usize) -> bool {
 
 #[test]
 fn tables_must_fit_physical_memory() {
-    let mut parts = Parts::new();
+    let mut parts = Owned::new();
     let base = Paddr(PAGE_SIZE << 17);
     assert_eq!(parts.empty_allocator(base).unwrap_err(), BuddyError::BaseNotAligned { base });
     let chunks = CHUNKS;
@@ -97,15 +101,15 @@ fn tables_must_fit_physical_memory() {
         assert_eq!(parts.empty_allocator(Paddr(base)).unwrap_err(), BuddyError::TooLarge { chunks });
     }
     parts.marks.pop();
-    let marks = CHUNKS - 1;
-    assert_eq!(parts.empty_allocator(Paddr(0)).unwrap_err(), BuddyError::Marks { chunks, marks });
+    let (marks, notes) = (CHUNKS - 1, CHUNKS);
+    assert_eq!(parts.empty_allocator(Paddr(0)).unwrap_err(), BuddyError::Tables { chunks, marks, notes });
     assert_eq!(BuddyAllocator::table_len(Paddr(0), Paddr(1)), 1);
     assert_eq!(BuddyAllocator::table_len(Paddr(1 << 30), Paddr(0)), 0);
 }
 
 #[test]
 fn memory_may_lie_anywhere() {
-    let mut parts = Parts::new();
+    let mut parts = Owned::new();
     let block = Paddr(2 << 30);
     let allocator = parts.empty_allocator(block).unwrap();
     allocator.add_free(block, FRAMES);
@@ -118,7 +122,7 @@ fn memory_may_lie_anywhere() {
 
 #[test]
 fn every_frame_is_handed_out_once_and_comes_back() {
-    let mut parts = Parts::new();
+    let mut parts = Owned::new();
     let allocator = parts.allocator();
     let before = allocator.statistics();
     assert_eq!(before.total, USABLE.iter().map(Range::len).sum::<usize>());
@@ -135,7 +139,7 @@ fn every_frame_is_handed_out_once_and_comes_back() {
 
 #[test]
 fn what_another_processor_caches_is_found_before_memory_runs_out() {
-    let mut parts = Parts::new();
+    let mut parts = Owned::new();
     let allocator = parts.allocator();
     let before = allocator.statistics();
     let one = on(1, || allocator.alloc(FrameRequest::SINGLE)).unwrap();
@@ -149,7 +153,7 @@ fn what_another_processor_caches_is_found_before_memory_runs_out() {
 
 #[test]
 fn what_is_cached_forms_the_block_that_is_wanted() {
-    let mut parts = Parts::new();
+    let mut parts = Owned::new();
     let allocator = parts.empty_allocator(Paddr(0)).unwrap();
     allocator.add_free(Paddr(0), CHUNK_FRAMES);
     let one = on(0, || allocator.alloc(FrameRequest::SINGLE)).unwrap();
@@ -159,7 +163,7 @@ fn what_is_cached_forms_the_block_that_is_wanted() {
 
 #[test]
 fn giving_back_nonsense_is_counted_and_changes_nothing() {
-    let mut parts = Parts::new();
+    let mut parts = Owned::new();
     let allocator = parts.allocator();
     let block = allocator.alloc(request(5, 0)).unwrap();
     let before = allocator.statistics();
@@ -187,7 +191,7 @@ fn giving_back_nonsense_is_counted_and_changes_nothing() {
 
 #[test]
 fn frames_are_added_once() {
-    let mut parts = Parts::new();
+    let mut parts = Owned::new();
     let allocator = parts.allocator();
     let block = allocator.alloc(request(4, 0)).unwrap();
     let before = allocator.statistics();
@@ -201,7 +205,7 @@ fn frames_are_added_once() {
 
 #[test]
 fn impossible_requests_are_refused() {
-    let mut parts = Parts::new();
+    let mut parts = Owned::new();
     let allocator = parts.allocator();
     let before = allocator.statistics();
     for (frames, order) in
@@ -214,7 +218,7 @@ fn impossible_requests_are_refused() {
 
 #[test]
 fn the_tail_of_a_large_request_stays_free() {
-    let mut parts = Parts::new();
+    let mut parts = Owned::new();
     let allocator = parts.allocator();
     let before = allocator.statistics();
     let block = allocator.alloc(request(1025, 0)).unwrap();
@@ -327,7 +331,7 @@ proptest! {
 
     #[test]
     fn the_allocator_does_what_the_model_says(steps in proptest::collection::vec(step(), 0..150)) {
-        let mut parts = Parts::new();
+        let mut parts = Owned::new();
         let allocator = parts.allocator();
         let before = allocator.statistics();
         let mut model = Model { allocated: [false; FRAMES], live: Vec::new(), ignored: 0 };
@@ -395,7 +399,7 @@ fn work(allocator: &BuddyAllocator<'_>, owned: &[AtomicBool], seed: u64) {
 
 #[test]
 fn many_threads_never_get_the_same_frame() {
-    let mut parts = Parts::new();
+    let mut parts = Owned::new();
     let allocator = parts.allocator();
     let before = allocator.statistics();
     let owned: Vec<_> = (0..FRAMES).map(|_| AtomicBool::new(false)).collect();
@@ -419,7 +423,7 @@ fn many_threads_never_get_the_same_frame() {
 
 #[test]
 fn a_frame_given_back_by_two_threads_is_handed_out_once() {
-    let mut parts = Parts::new();
+    let mut parts = Owned::new();
     let allocator = parts.allocator();
     let total = allocator.statistics().total;
     for turn in 0..200 {

@@ -97,7 +97,8 @@ pub fn lock_sub<C: PageTableConfig>(
     }
     if l > 1 {
         let n = C::Consts::NR_ENTRIES;
-        let Touched { first, lo, hi } = touched::<C>(Ghost(rg), l, b, s, e);
+        let span = touched::<C>(Ghost(rg), l, b, s, e);
+        let (first, lo, hi) = (span.first, span.lo, span.hi);
         let mut q = lo;
         while q <= hi
             invariant
@@ -412,7 +413,8 @@ pub fn release_sub<C: PageTableConfig>(
     }
     if l > 1 {
         let n = C::Consts::NR_ENTRIES;
-        let Touched { first, lo, hi } = touched::<C>(Ghost(rg), l, b, s, e);
+        let span = touched::<C>(Ghost(rg), l, b, s, e);
+        let (first, lo, hi) = (span.first, span.lo, span.hi);
         let mut q = lo;
         while q <= hi
             invariant

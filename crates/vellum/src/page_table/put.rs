@@ -4,9 +4,11 @@
 use super::config::*;
 use super::entry::*;
 use super::geometry::*;
+#[cfg(verus_keep_ghost)]
 use super::life::*;
 #[cfg(verus_keep_ghost)]
 use super::lock::*;
+#[cfg(verus_keep_ghost)]
 use super::node::*;
 use super::ops::*;
 #[cfg(verus_keep_ghost)]

@@ -2,7 +2,9 @@
 #![expect(unsafe_code, reason = "the allocator's table lies in memory that the boot map promises to be free")]
 
 use super::withheld::withhold;
-use super::{AllocInitError, BuddyAllocator, Chunk, GlobalFrameAllocator, Magazine, Marks, global};
+use super::{
+    AllocInitError, BuddyAllocator, Chunk, GlobalFrameAllocator, Magazine, Marks, Notes, Parts, global,
+};
 use crate::boot::{EarlyAllocator, MemoryMap};
 use crate::frame;
 use crate::sync::{CpuLocal, Once};
@@ -15,7 +17,7 @@ static MAGAZINES: CpuLocal<Magazine> = CpuLocal::new();
 
 /// Makes a [`BuddyAllocator`] of the usable memory that early allocation left, and registers it.
 ///
-/// Frames must have metadata by now. The allocator's tables, 640 bytes for each 2 MiB up to the end of memory, are
+/// Frames must have metadata by now. The allocator's tables, [`Parts::BYTES`] for each 2 MiB up to the end of memory, are
 /// the last that `early` hands out. Everything that is not usable is withheld for good: its frames get metadata of type
 /// [`Withheld`](super::Withheld). Returns the map with everything that was given away at boot. Frames whose last handle
 /// is dropped go back to the allocator.
@@ -35,20 +37,17 @@ pub unsafe fn init(mut early: EarlyAllocator) -> Result<MemoryMap, AllocInitErro
     }
     let end = frame::max_paddr().min(early.map().ram_end());
     let len = BuddyAllocator::table_len(Paddr(0), end);
-    let (chunks, marks) = match (len * (size_of::<Chunk>() + size_of::<Marks>())).div_ceil(PAGE_SIZE) {
-        0 => (&mut [][..], &mut [][..]),
+    let parts = match (len * Parts::BYTES).div_ceil(PAGE_SIZE) {
+        0 => Parts { chunks: &mut [], marks: &[], notes: &mut [], magazines: &MAGAZINES },
         frames => {
             let start = LINEAR_MAP_BASE + early.alloc(frames, PAGE_SIZE)?.0;
             // SAFETY: the early allocator hands these frames out once and for good, and `len` entries of each table
             // fit in; the caller promises the rest.
-            unsafe {
-                let marks = place_table(start + len * size_of::<Chunk>(), len, Marks::new);
-                (place_table(start, len, Chunk::new), marks)
-            }
+            unsafe { place_tables(start, len) }
         }
     };
     let map = early.into_map();
-    let allocator = BuddyAllocator::new(Paddr(0), chunks, marks, &MAGAZINES)?;
+    let allocator = BuddyAllocator::new(Paddr(0), parts)?;
     frame::set_free_hook(global::dealloc_one).map_err(|_| AllocInitError::HookSet)?;
     withhold(&map, frame::max_paddr());
     for region in map.usable() {
@@ -59,6 +58,26 @@ pub unsafe fn init(mut early: EarlyAllocator) -> Result<MemoryMap, AllocInitErro
     let allocator = DEFAULT.get().ok_or(AllocInitError::AlreadySet)?;
     global::set_global(allocator)?;
     Ok(map)
+}
+
+/// Puts tables of `len` entries each one after the other, from a frame's address in the linear map on.
+///
+/// # Safety
+/// The linear map shows the frames of the tables and lets them be written, and nothing else uses that memory from now
+/// on.
+unsafe fn place_tables(start: usize, len: usize) -> Parts<'static> {
+    let notes = start + len * size_of::<Chunk>();
+    let marks = notes + len * size_of::<Notes>();
+    // SAFETY: by the caller's promise; chunks and notes are of whole 8 bytes, to which all three are aligned at most
+    // but for chunks, which come first.
+    unsafe {
+        Parts {
+            chunks: place_table(start, len, Chunk::new),
+            notes: place_table(notes, len, Notes::new),
+            marks: place_table(marks, len, Marks::new),
+            magazines: &MAGAZINES,
+        }
+    }
 }
 
 /// Puts a table of `len` entries at `start`, an address of the linear map.

@@ -25,7 +25,7 @@ mod statistics;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 mod withheld;
 
-pub use buddy::{BuddyAllocator, BuddyError, Magazine, Marks};
+pub use buddy::{BuddyAllocator, BuddyError, Magazine, Marks, Notes, Parts};
 pub use error::{AllocError, AllocInitError};
 pub use global::{alloc, dealloc, drain, failure_pending, inject_failure, set_global, statistics};
 pub use init::init;

@@ -3,60 +3,131 @@
 use super::super::pool::Pool;
 use crate::sync::Initial;
 
-/// Frames that move between a magazine and the pool at once: 256 KiB.
-pub(super) const BATCH: usize = 64;
+/// The order of the largest blocks in magazines: 2 MiB.
+pub(super) const CACHED_ORDER: u32 = 9;
 
-/// The most frames in a magazine.
-const CAPACITY: usize = 2 * BATCH;
+/// Single frames that a magazine holds, at most.
+const SINGLES: usize = 128;
 
-/// A stack of free frames: what was given back last is handed out first, for it is most likely in the processor's
-/// data cache.
-pub struct Magazine {
+/// Blocks of each higher order that a magazine holds, at most.
+const BLOCKS: usize = 8;
+
+/// Free frames and blocks, of one order each.
+///
+/// What was given back last is handed out first, for it is most likely in the processor's data cache.
+struct Stack<const CAPACITY: usize> {
     len: usize,
     frames: [u32; CAPACITY],
 }
 
-impl Initial for Magazine {
-    const INITIAL: Magazine = Magazine { len: 0, frames: [0; CAPACITY] };
-}
+impl<const CAPACITY: usize> Stack<CAPACITY> {
+    /// As many move between a stack and the pool at once.
+    const BATCH: usize = CAPACITY / 2;
 
-impl Magazine {
-    /// Returns how many frames there are.
-    pub(super) fn len(&self) -> usize {
-        self.len
-    }
+    const EMPTY: Self = Stack { len: 0, frames: [0; CAPACITY] };
 
-    /// Takes the frame that came last.
     #[inline]
-    pub(super) fn pop(&mut self) -> Option<usize> {
+    fn pop(&mut self) -> Option<usize> {
         let top = self.len.checked_sub(1)?;
         let frame = *self.frames.get(top)?;
         self.len = top;
         Some(frame as usize)
     }
 
-    /// Adds a frame; returns whether there was room.
     #[inline]
-    pub(super) fn push(&mut self, frame: usize) -> bool {
+    fn push(&mut self, frame: usize) -> bool {
         let Some(entry) = self.frames.get_mut(self.len) else { return false };
         *entry = frame as u32;
         self.len += 1;
         true
     }
 
-    /// Fills an empty magazine with up to a batch of frames from the pool.
-    pub(super) fn refill(&mut self, pool: &mut Pool<'_>) {
-        self.len = pool.take_some(&mut self.frames[..BATCH]);
-        // The pool's lowest frame is on top.
-        self.frames[..self.len].reverse();
-    }
-
-    /// Moves the oldest frames, up to `count`, to the pool; returns how many were free there already.
-    pub(super) fn flush(&mut self, pool: &mut Pool<'_>, count: usize) -> usize {
+    /// Moves the oldest ones, up to `count`, to the pool; returns how many frames of them were free there already.
+    fn flush(&mut self, pool: &mut Pool<'_>, order: u32, count: usize) -> usize {
         let count = count.min(self.len);
-        let known = self.frames[..count].iter().filter(|&&frame| !pool.give_one(frame as usize)).count();
+        let give = |&frame: &u32| match order {
+            0 => usize::from(!pool.give_one(frame as usize)),
+            _ => pool.give(frame as usize, 1 << order),
+        };
+        let known = self.frames[..count].iter().map(give).sum();
         self.frames.copy_within(count..self.len, 0);
         self.len -= count;
         known
+    }
+}
+
+/// A stack for each order up to 2 MiB.
+pub struct Magazine {
+    singles: Stack<SINGLES>,
+    /// From order 1 on.
+    blocks: [Stack<BLOCKS>; CACHED_ORDER as usize],
+}
+
+impl Initial for Magazine {
+    const INITIAL: Magazine =
+        Magazine { singles: Stack::EMPTY, blocks: [const { Stack::EMPTY }; CACHED_ORDER as usize] };
+}
+
+impl Magazine {
+    fn blocks(&mut self, order: u32) -> Option<&mut Stack<BLOCKS>> {
+        self.blocks.get_mut((order as usize).wrapping_sub(1))
+    }
+
+    /// Takes the block of an order that came last.
+    #[inline]
+    pub(super) fn pop(&mut self, order: u32) -> Option<usize> {
+        if order == 0 { self.singles.pop() } else { self.blocks(order)?.pop() }
+    }
+
+    /// Adds a block of an order; returns whether there was room.
+    #[inline]
+    pub(super) fn push(&mut self, frame: usize, order: u32) -> bool {
+        if order == 0 {
+            self.singles.push(frame)
+        } else {
+            self.blocks(order).is_some_and(|blocks| blocks.push(frame))
+        }
+    }
+
+    /// Fills the stack of an order with half of what it holds, where the pool has as much.
+    pub(super) fn refill(&mut self, pool: &mut Pool<'_>, order: u32) {
+        if order == 0 {
+            let singles = &mut self.singles;
+            let free = singles.len..(singles.len + Stack::<SINGLES>::BATCH).min(SINGLES);
+            let taken = pool.take_some(&mut singles.frames[free]);
+            // The pool's lowest frame is on top.
+            singles.frames[singles.len..singles.len + taken].reverse();
+            singles.len += taken;
+        } else if let Some(blocks) = self.blocks(order) {
+            for _ in 0..Stack::<BLOCKS>::BATCH {
+                let Some(frame) = pool.take(1 << order, 1 << order) else { return };
+                blocks.push(frame);
+            }
+        }
+    }
+
+    /// Moves half of the stack of an order to the pool; returns how many frames were free there already.
+    pub(super) fn make_room(&mut self, pool: &mut Pool<'_>, order: u32) -> usize {
+        match self.blocks(order) {
+            None => self.singles.flush(pool, 0, Stack::<SINGLES>::BATCH),
+            Some(blocks) => blocks.flush(pool, order, Stack::<BLOCKS>::BATCH),
+        }
+    }
+
+    /// Moves everything to the pool; returns how many frames were free there already.
+    pub(super) fn flush(&mut self, pool: &mut Pool<'_>) -> usize {
+        let singles = self.singles.flush(pool, 0, SINGLES);
+        let blocks = (1..).zip(&mut self.blocks).map(|(order, blocks)| blocks.flush(pool, order, BLOCKS));
+        singles + blocks.sum::<usize>()
+    }
+
+    /// Lists how many blocks there are, from order 0 on.
+    pub(super) fn counts(&self) -> impl Iterator<Item = usize> {
+        core::iter::once(self.singles.len).chain(self.blocks.iter().map(|blocks| blocks.len))
+    }
+
+    /// Says whether there is nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.counts().all(|blocks| blocks == 0)
     }
 }

@@ -1,30 +1,33 @@
 //! Which frames are out.
+//!
+//! A frame or block that a magazine can hold is marked by a byte that belongs to its first frame: to hand it out and to
+//! take it back is a store each, by whoever has it. All else that is handed out is noted by bits, under the pool's
+//! lock.
 
-use super::super::pool::CHUNK_FRAMES;
+use super::super::pool::{CHUNK_FRAMES, Pool};
+use super::magazine::CACHED_ORDER;
 use core::fmt;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU8, Ordering};
 
-/// What the allocator says of a frame.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub(super) enum State {
-    /// It was never told to be free memory.
-    Unknown = 0,
-    /// It is free: in the pool or in a magazine.
-    Free = 1,
-    /// It is handed out.
-    Out = 2,
-}
+const WORD_FRAMES: usize = u64::BITS as usize;
+const WORDS: usize = CHUNK_FRAMES / WORD_FRAMES;
 
-/// A byte for each of 512 frames (2 MiB), which says whether the frame is handed out.
-///
-/// It tells frames that are given back from those that only seem to be. New ones are all zero bytes.
+/// A byte for each of 512 frames (2 MiB).
 pub struct Marks([AtomicU8; CHUNK_FRAMES]);
 
+/// The mark of a frame with which no block begins that is out.
+const NONE: u8 = 0;
+
+/// The mark of the first frame of a block that is out.
+const fn out(order: u32) -> u8 {
+    order as u8 + 1
+}
+
 impl Marks {
-    /// Makes the marks of frames that are not known.
+    /// Makes the marks of frames that are not out.
     pub const fn new() -> Marks {
-        Marks([const { AtomicU8::new(State::Unknown as u8) }; CHUNK_FRAMES])
+        Marks([const { AtomicU8::new(NONE) }; CHUNK_FRAMES])
     }
 }
 
@@ -40,19 +43,152 @@ impl fmt::Debug for Marks {
     }
 }
 
-/// Moves the mark of a frame from one state to another; returns whether it was in the first, and is not changed
-/// where it was not.
-///
-/// A processor that does so has the frame to itself, unless the frame is given back twice at once.
-// Relaxed: the mark orders nothing. Load and store, and not an exchange, for it costs as much as all the rest.
-#[inline]
-pub(super) fn turn(marks: &[Marks], frame: usize, from: State, to: State) -> bool {
-    let Some(mark) = marks.get(frame / CHUNK_FRAMES).map(|marks| &marks.0[frame % CHUNK_FRAMES]) else {
-        return false;
-    };
-    let turns = mark.load(Ordering::Relaxed) == from as u8;
-    if turns {
-        mark.store(to as u8, Ordering::Relaxed);
+/// The marks of all frames.
+#[derive(Clone, Copy)]
+pub(super) struct AllMarks<'t>(pub(super) &'t [Marks]);
+
+impl AllMarks<'_> {
+    #[inline]
+    fn of(&self, frame: usize) -> Option<&AtomicU8> {
+        self.0.get(frame / CHUNK_FRAMES).map(|marks| &marks.0[frame % CHUNK_FRAMES])
     }
-    turns
+
+    /// Changes a mark from one to another; returns whether it was the first, and leaves it where it was not.
+    // Relaxed: a mark orders nothing. Load and store, and not an exchange, for that would cost as much as all the rest:
+    // a frame belongs to one who takes it or gives it back, unless it is given back twice at once.
+    #[inline]
+    fn turn(&self, frame: usize, from: u8, to: u8) -> bool {
+        let Some(mark) = self.of(frame) else { return false };
+        let turns = mark.load(Ordering::Relaxed) == from;
+        if turns {
+            mark.store(to, Ordering::Relaxed);
+        }
+        turns
+    }
+
+    /// Notes that a block is handed out; returns whether it was not so before.
+    #[inline]
+    pub(super) fn hand_out(&self, frame: usize, order: u32) -> bool {
+        self.turn(frame, NONE, out(order))
+    }
+
+    /// Notes that a block is given back; returns whether this very block was out.
+    #[inline]
+    pub(super) fn take_back(&self, frame: usize, order: u32) -> bool {
+        self.turn(frame, out(order), NONE)
+    }
+
+    /// Finds the block that is out and has this frame.
+    fn block_of(&self, frame: usize) -> Option<(usize, u32)> {
+        (0..=CACHED_ORDER).map(|order| (frame >> order << order, order)).find(|&(first, order)| {
+            self.of(first).is_some_and(|mark| mark.load(Ordering::Relaxed) == out(order))
+        })
+    }
+}
+
+/// Bits for each of 512 frames (2 MiB).
+#[derive(Clone, Debug, Default)]
+pub struct Notes {
+    /// The frames that were ever free.
+    known: [u64; WORDS],
+    /// The frames that are out, and not in a block that is marked.
+    out: [u64; WORDS],
+}
+
+impl Notes {
+    /// Makes the notes of frames of which nothing is known.
+    pub const fn new() -> Notes {
+        Notes { known: [0; WORDS], out: [0; WORDS] }
+    }
+}
+
+/// The pool, and notes of what is out of it.
+pub(super) struct Store<'t> {
+    pub(super) pool: Pool<'t>,
+    pub(super) notes: &'t mut [Notes],
+    pub(super) marks: AllMarks<'t>,
+}
+
+impl Store<'_> {
+    /// Takes a run, and notes that it is out.
+    pub(super) fn take_run(&mut self, count: usize, step: usize) -> Option<usize> {
+        let start = self.pool.take(count, step)?;
+        for (chunk, word, mask) in words_of(start..start + count) {
+            self.notes[chunk].out[word] |= mask;
+        }
+        Some(start)
+    }
+
+    /// Takes a block, and marks it as out.
+    pub(super) fn take_block(&mut self, order: u32) -> Option<usize> {
+        let frame = self.pool.take(1 << order, 1 << order)?;
+        self.marks.hand_out(frame, order);
+        Some(frame)
+    }
+
+    /// Makes frames free that are not known; returns how many.
+    pub(super) fn add(&mut self, frames: Range<usize>) -> usize {
+        let mut added = 0;
+        for (chunk, word, mask) in words_of(frames) {
+            let known = &mut self.notes[chunk].known[word];
+            let fresh = mask & !*known;
+            *known |= mask;
+            added += self.free(chunk, word, fresh);
+        }
+        added
+    }
+
+    /// Makes those of the frames free that are out; returns how many.
+    pub(super) fn give(&mut self, frames: Range<usize>) -> usize {
+        let mut freed = 0;
+        for (chunk, word, mask) in words_of(frames) {
+            if self.notes[chunk].out[word] & mask != mask {
+                self.note_blocks(chunk, word, mask);
+            }
+            let fresh = self.notes[chunk].out[word] & mask;
+            self.notes[chunk].out[word] &= !mask;
+            freed += self.free(chunk, word, fresh);
+        }
+        freed
+    }
+
+    /// Turns marked blocks that have some of these frames into frames that are noted one by one.
+    fn note_blocks(&mut self, chunk: usize, word: usize, mask: u64) {
+        let base = chunk * CHUNK_FRAMES + word * WORD_FRAMES;
+        for frame in (0..WORD_FRAMES).filter(|bit| mask & 1 << bit != 0).map(|bit| base + bit) {
+            if let Some((first, order)) = self.marks.block_of(frame)
+                && self.marks.take_back(first, order)
+            {
+                for (chunk, word, mask) in words_of(first..first + (1 << order)) {
+                    self.notes[chunk].out[word] |= mask;
+                }
+            }
+        }
+    }
+
+    /// Puts frames of one word into the pool; returns how many of them were not there.
+    fn free(&mut self, chunk: usize, word: usize, mut mask: u64) -> usize {
+        let base = chunk * CHUNK_FRAMES + word * WORD_FRAMES;
+        let mut freed = 0;
+        while mask != 0 {
+            let start = mask.trailing_zeros();
+            let count = (mask >> start).trailing_ones();
+            freed += count as usize - self.pool.give(base + start as usize, count as usize);
+            mask &= !((u64::MAX >> (u64::BITS - count)) << start);
+        }
+        freed
+    }
+}
+
+/// Lists the words of bits that frames have, each with its chunk and those of its bits.
+fn words_of(frames: Range<usize>) -> impl Iterator<Item = (usize, usize, u64)> {
+    let mut at = frames.start;
+    core::iter::from_fn(move || {
+        let bit = at % WORD_FRAMES;
+        let count = frames.end.saturating_sub(at).min(WORD_FRAMES - bit);
+        let mask = u64::MAX.checked_shr((WORD_FRAMES - count) as u32)? << bit;
+        let word = (at / CHUNK_FRAMES, at % CHUNK_FRAMES / WORD_FRAMES, mask);
+        at += count;
+        Some(word)
+    })
 }

@@ -1,19 +1,18 @@
 //! The default allocator: a magazine of frames for each processor, and a buddy system behind them.
 //!
-//! One frame is taken from the [`Magazine`] of the processor and given back to it, which costs no locked instruction:
-//! the magazine is [the processor's own](CpuLocal). Magazines are filled from the [`Pool`] and emptied into it a batch
-//! at a time, under the pool's lock. Requests for several frames go to the pool. When the pool has too little,
-//! everything in magazines goes back to it, whosever they are, so that no frame is out of reach and every larger block
-//! can form.
+//! Single frames, and naturally aligned blocks of up to 2 MiB, are taken from the [`Magazine`] of the processor and
+//! given back to it, which costs no locked instruction: the magazine is [the processor's own](CpuLocal). Magazines are
+//! filled from the [`Pool`] and emptied into it several blocks at a time, under the pool's lock. All other requests go
+//! to the pool. When it has too little, everything in magazines goes back to it, whosever they are, so that no frame is
+//! out of reach and every larger block can form.
 //!
-//! A mark for each frame says whether it is handed out. What is given back without being handed out is ignored, and
-//! counted.
+//! [`Marks`] and [`Notes`] say what is handed out. What is given back without being handed out is ignored, and counted.
 
 mod magazine;
 mod marks;
 
 pub use magazine::Magazine;
-pub use marks::Marks;
+pub use marks::{Marks, Notes};
 
 use super::pool::{CHUNK_FRAMES, Chunk, MAX_ORDER, Pool};
 use super::{FrameRequest, FrameStatistics, GlobalFrameAllocator};
@@ -21,8 +20,8 @@ use crate::sync::{CpuLocal, SpinLock};
 use core::fmt;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use magazine::BATCH;
-use marks::{State, turn};
+use magazine::CACHED_ORDER;
+use marks::{AllMarks, Store};
 use vellum_machine::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr};
 use vellum_machine::layout::PADDR_LIMIT;
 
@@ -42,12 +41,14 @@ pub enum BuddyError {
         /// The entries of each table.
         chunks: usize,
     },
-    /// There are not as many marks as chunks.
-    Marks {
+    /// The tables do not have as many entries.
+    Tables {
         /// The entries of the table of chunks.
         chunks: usize,
         /// The entries of the table of marks.
         marks: usize,
+        /// The entries of the table of notes.
+        notes: usize,
     },
 }
 
@@ -56,7 +57,9 @@ impl fmt::Display for BuddyError {
         match self {
             BuddyError::BaseNotAligned { base } => write!(f, "{base} is no multiple of the largest block"),
             BuddyError::TooLarge { chunks } => write!(f, "{chunks} chunks reach beyond physical memory"),
-            BuddyError::Marks { chunks, marks } => write!(f, "{marks} entries of marks for {chunks} chunks"),
+            BuddyError::Tables { chunks, marks, notes } => {
+                write!(f, "{marks} entries of marks and {notes} of notes for {chunks} chunks")
+            }
         }
     }
 }
@@ -74,11 +77,28 @@ impl core::error::Error for BuddyError {}
 ///   as large as it was before.
 pub struct BuddyAllocator<'t> {
     base: Paddr,
-    marks: &'t [Marks],
+    marks: AllMarks<'t>,
     magazines: &'t CpuLocal<Magazine>,
-    pool: SpinLock<Pool<'t>>,
+    store: SpinLock<Store<'t>>,
     total: AtomicUsize,
     ignored: AtomicU64,
+}
+
+/// What a [`BuddyAllocator`] is made of: tables with an entry for each 2 MiB, and the magazines.
+pub struct Parts<'t> {
+    /// What the pool knows.
+    pub chunks: &'t mut [Chunk],
+    /// Which blocks are out.
+    pub marks: &'t [Marks],
+    /// Which other frames are out.
+    pub notes: &'t mut [Notes],
+    /// What processors have at hand. No other allocator uses them.
+    pub magazines: &'t CpuLocal<Magazine>,
+}
+
+impl Parts<'_> {
+    /// Bytes that the tables take for each 2 MiB.
+    pub const BYTES: usize = size_of::<Chunk>() + size_of::<Marks>() + size_of::<Notes>();
 }
 
 impl<'t> BuddyAllocator<'t> {
@@ -86,29 +106,26 @@ impl<'t> BuddyAllocator<'t> {
     ///
     /// # Errors
     /// - [`BuddyError::BaseNotAligned`] unless `base` is a multiple of 1 GiB,
-    /// - [`BuddyError::Marks`] unless both tables have as many entries,
+    /// - [`BuddyError::Tables`] unless all tables have as many entries,
     /// - [`BuddyError::TooLarge`] when the tables reach beyond the greatest physical address.
-    pub fn new(
-        base: Paddr,
-        chunks: &'t mut [Chunk],
-        marks: &'t [Marks],
-        magazines: &'t CpuLocal<Magazine>,
-    ) -> Result<BuddyAllocator<'t>, BuddyError> {
+    pub fn new(base: Paddr, parts: Parts<'t>) -> Result<BuddyAllocator<'t>, BuddyError> {
+        let (chunks, marks, notes) = (parts.chunks.len(), parts.marks.len(), parts.notes.len());
         if !base.0.is_multiple_of(PAGE_SIZE << MAX_ORDER) {
             return Err(BuddyError::BaseNotAligned { base });
         }
-        if chunks.len() != marks.len() {
-            return Err(BuddyError::Marks { chunks: chunks.len(), marks: marks.len() });
+        if chunks != marks || chunks != notes {
+            return Err(BuddyError::Tables { chunks, marks, notes });
         }
-        let end = chunks.len().checked_mul(CHUNK_SIZE).and_then(|len| len.checked_add(base.0));
+        let end = chunks.checked_mul(CHUNK_SIZE).and_then(|len| len.checked_add(base.0));
         if end.is_none_or(|end| end > PADDR_LIMIT) {
-            return Err(BuddyError::TooLarge { chunks: chunks.len() });
+            return Err(BuddyError::TooLarge { chunks });
         }
+        let marks = AllMarks(parts.marks);
         Ok(BuddyAllocator {
             base,
             marks,
-            magazines,
-            pool: SpinLock::new(Pool::new(chunks)),
+            magazines: parts.magazines,
+            store: SpinLock::new(Store { pool: Pool::new(parts.chunks), notes: parts.notes, marks }),
             total: AtomicUsize::new(0),
             ignored: AtomicU64::new(0),
         })
@@ -119,100 +136,81 @@ impl<'t> BuddyAllocator<'t> {
         end.0.saturating_sub(base.0).div_ceil(CHUNK_SIZE)
     }
 
-    /// Takes one frame.
+    /// Takes a block, up to 2 MiB.
     #[inline]
-    fn one(&self) -> Option<usize> {
-        match self.magazines.with_current(Magazine::pop) {
-            Some(Some(frame)) if turn(self.marks, frame, State::Free, State::Out) => Some(frame),
-            _ => self.one_after_refill(),
+    fn block(&self, order: u32) -> Option<usize> {
+        match self.magazines.with_current(|magazine| magazine.pop(order)) {
+            Some(Some(frame)) if self.marks.hand_out(frame, order) => Some(frame),
+            _ => self.block_after_refill(order),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn one_after_refill(&self) -> Option<usize> {
+    fn block_after_refill(&self, order: u32) -> Option<usize> {
         let frame = self.magazines.with_current(|magazine| {
-            if magazine.len() == 0 {
-                magazine.refill(&mut self.pool.lock());
-            }
-            // A frame that two threads gave back at once may be here twice.
-            core::iter::from_fn(|| magazine.pop())
-                .find(|&frame| turn(self.marks, frame, State::Free, State::Out))
+            magazine.refill(&mut self.store.lock().pool, order);
+            // A block that two threads gave back at once may be here twice.
+            core::iter::from_fn(|| magazine.pop(order)).find(|&frame| self.marks.hand_out(frame, order))
         });
-        frame.flatten().or_else(|| self.run(1, 1))
+        frame.flatten().or_else(|| self.from_everywhere(|store| store.take_block(order)))
     }
 
-    /// Takes several frames, or an aligned one.
-    #[cold]
-    #[inline(never)]
-    fn run(&self, count: usize, step: usize) -> Option<usize> {
-        let take = || self.pool.lock().take(count, step);
-        let start = take().or_else(|| {
+    /// Takes frames from the pool, and if it has too few, once more when it has those of all magazines.
+    fn from_everywhere(&self, take: impl Fn(&mut Store<'_>) -> Option<usize>) -> Option<usize> {
+        let first = take(&mut self.store.lock());
+        first.or_else(|| {
             self.drain();
-            take()
-        })?;
-        for frame in start..start + count {
-            turn(self.marks, frame, State::Free, State::Out);
-        }
-        Some(start)
+            take(&mut self.store.lock())
+        })
     }
 
-    #[cold]
+    #[inline(never)]
     fn several(&self, request: FrameRequest) -> Option<usize> {
-        self.run(request.frames(), request.block_frames()?)
+        let (count, step) = (request.frames(), request.block_frames()?);
+        if count == step && step <= 1 << CACHED_ORDER {
+            self.block(step.trailing_zeros())
+        } else {
+            self.from_everywhere(|store| store.take_run(count, step))
+        }
     }
 
-    /// Gives one frame back, if it is out.
+    /// Gives a block back, up to 2 MiB, if this very block is out; says whether it was.
     #[inline]
-    fn give_one(&self, frame: usize) {
-        if !turn(self.marks, frame, State::Out, State::Free) {
-            return self.ignore(1);
+    fn give_block(&self, frame: usize, order: u32) -> bool {
+        let was_out = self.marks.take_back(frame, order);
+        if was_out && self.magazines.with_current(|magazine| magazine.push(frame, order)) != Some(true) {
+            self.give_after_flush(frame, order);
         }
-        if self.magazines.with_current(|magazine| magazine.push(frame)) != Some(true) {
-            self.give_after_flush(frame);
-        }
+        was_out
     }
 
     #[cold]
     #[inline(never)]
-    fn give_after_flush(&self, frame: usize) {
+    fn give_after_flush(&self, frame: usize, order: u32) {
         let put = self.magazines.with_current(|magazine| {
-            self.flush(magazine, BATCH);
-            magazine.push(frame)
+            self.ignore(magazine.make_room(&mut self.store.lock().pool, order));
+            magazine.push(frame, order)
         });
-        if put != Some(true) && !self.pool.lock().give_one(frame) {
-            self.ignore(1);
+        if put != Some(true) {
+            self.ignore(self.store.lock().pool.give(frame, 1 << order));
         }
     }
 
-    /// Moves the oldest frames of a magazine to the pool.
-    fn flush(&self, magazine: &mut Magazine, count: usize) {
-        let known = magazine.flush(&mut self.pool.lock(), count);
-        self.ignore(known);
-    }
-
-    /// Makes those frames free whose mark is `from`, and ignores the others; returns how many it made free.
-    #[cold]
-    fn free_those(&self, paddr: Paddr, frames: usize, from: State) -> usize {
+    #[inline(never)]
+    fn give_several(&self, paddr: Paddr, frames: usize) {
         let range = self.frames_in(paddr, frames);
-        let mut pool = self.pool.lock();
-        let mut freed = 0;
-        let mut start = range.start;
-        for frame in range.clone() {
-            if turn(self.marks, frame, from, State::Free) {
-                freed += 1;
-            } else {
-                self.ignore(pool.give(start, frame - start));
-                start = frame + 1;
-            }
+        let block = frames.is_power_of_two() && frames <= 1 << CACHED_ORDER && range.len() == frames;
+        if block && self.give_block(range.start, frames.trailing_zeros()) {
+            return;
         }
-        self.ignore(pool.give(start, range.end - start) + frames - freed);
-        freed
+        let freed = self.store.lock().give(range);
+        self.ignore(frames - freed);
     }
 
     /// Returns the frames of the tables that a range of addresses covers entirely, as indices.
     fn frames_in(&self, paddr: Paddr, frames: usize) -> Range<usize> {
-        let limit = self.marks.len() * CHUNK_FRAMES;
+        let limit = self.marks.0.len() * CHUNK_FRAMES;
         match paddr.0.checked_sub(self.base.0) {
             Some(offset) if offset.is_multiple_of(PAGE_SIZE) && offset >> PAGE_SHIFT < limit => {
                 let start = offset >> PAGE_SHIFT;
@@ -234,45 +232,47 @@ impl<'t> BuddyAllocator<'t> {
 impl GlobalFrameAllocator for BuddyAllocator<'_> {
     #[inline]
     fn alloc(&self, request: FrameRequest) -> Option<Paddr> {
-        let frame = if request.is_single() { self.one() } else { self.several(request) };
+        let frame = if request.is_single() { self.block(0) } else { self.several(request) };
         frame.map(|frame| Paddr(self.base.0 + (frame << PAGE_SHIFT)))
     }
 
     #[inline]
     fn dealloc(&self, paddr: Paddr, frames: usize) {
         let offset = paddr.0.wrapping_sub(self.base.0);
-        if frames == 1 && offset.is_multiple_of(PAGE_SIZE) {
-            self.give_one(offset >> PAGE_SHIFT);
-        } else {
-            self.free_those(paddr, frames, State::Out);
+        let aligned = offset.is_multiple_of(PAGE_SIZE);
+        if !(frames == 1 && aligned && self.give_block(offset >> PAGE_SHIFT, 0)) {
+            self.give_several(paddr, frames);
         }
     }
 
     fn add_free(&self, paddr: Paddr, frames: usize) {
-        let added = self.free_those(paddr, frames, State::Unknown);
+        let added = self.store.lock().add(self.frames_in(paddr, frames));
         self.total.fetch_add(added, Ordering::Relaxed);
+        self.ignore(frames - added);
     }
 
     fn drain(&self) {
         self.magazines.visit_all(|magazine| {
-            if magazine.len() > 0 {
-                self.flush(magazine, magazine.len());
+            if !magazine.is_empty() {
+                self.ignore(magazine.flush(&mut self.store.lock().pool));
             }
         });
     }
 
     fn statistics(&self) -> FrameStatistics {
-        let mut cached = 0;
-        self.magazines.visit_all(|magazine| cached += magazine.len());
+        let mut by_order = [0; MAX_ORDER as usize + 1];
+        self.magazines.visit_all(|magazine| {
+            by_order.iter_mut().zip(magazine.counts()).for_each(|(sum, blocks)| *sum += blocks);
+        });
+        let cached = by_order.iter().enumerate().map(|(order, blocks)| blocks << order).sum();
         let mut statistics = FrameStatistics {
             total: self.total.load(Ordering::Relaxed),
             free: cached,
             cached,
-            by_order: [0; MAX_ORDER as usize + 1],
+            by_order,
             ignored: self.ignored.load(Ordering::Relaxed),
         };
-        statistics.by_order[0] = cached;
-        self.pool.lock().count(&mut statistics);
+        self.store.lock().pool.count(&mut statistics);
         statistics
     }
 }
