@@ -153,11 +153,11 @@ impl<'t> BuddyAllocator<'t> {
             // A block that two threads gave back at once may be here twice.
             core::iter::from_fn(|| magazine.pop(order)).find(|&frame| self.marks.hand_out(frame, order))
         });
-        frame.flatten().or_else(|| self.from_everywhere(|store| store.take_block(order)))
+        frame.flatten().or_else(|| self.with_all_frames(|store| store.take_block(order)))
     }
 
     /// Takes frames from the pool, and if it has too few, once more when it has those of all magazines.
-    fn from_everywhere(&self, take: impl Fn(&mut Store<'_>) -> Option<usize>) -> Option<usize> {
+    fn with_all_frames(&self, take: impl Fn(&mut Store<'_>) -> Option<usize>) -> Option<usize> {
         let first = take(&mut self.store.lock());
         first.or_else(|| {
             self.drain();
@@ -171,7 +171,7 @@ impl<'t> BuddyAllocator<'t> {
         if count == step && step <= 1 << CACHED_ORDER {
             self.block(step.trailing_zeros())
         } else {
-            self.from_everywhere(|store| store.take_run(count, step))
+            self.with_all_frames(|store| store.take_run(count, step))
         }
     }
 
