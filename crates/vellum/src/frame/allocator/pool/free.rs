@@ -381,6 +381,14 @@ pub open spec fn took(before: Set<nat>, after: Set<nat>, start: nat, count: nat)
     &&& after == before.difference(run(start, count))
 }
 
+/// An answer of `take`: the first frame of a range, at a multiple of `step`; or nothing, and nothing has changed.
+pub open spec fn answered(before: Set<nat>, after: Set<nat>, r: Option<usize>, count: usize, step: usize) -> bool {
+    match r {
+        Some(start) => start as nat % step as nat == 0 && took(before, after, start as nat, count as nat),
+        None => after == before,
+    }
+}
+
 /// The numbers in a list of frames.
 pub open spec fn numbers(frames: Seq<u32>) -> Set<nat> {
     frames.map_values(|f: u32| f as nat).to_set()

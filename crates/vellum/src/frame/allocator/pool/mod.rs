@@ -9,7 +9,8 @@
 //!
 //! Everything else tells where to look:
 //!
-//! - *Bins* list the chunks of which a part is free, by the largest run they had when they were put there.
+//! - *Bins* list the chunks of which a part is free, by the largest run they had when they were put there. Frames that
+//!   are taken and given back since leave a chunk where it is, until it is found to have less than its bin says.
 //! - *Blocks* list what is free from a chunk upward: naturally aligned runs of `2^9` to `2^18` frames, merged with
 //!   their buddies as they become free.
 //!
@@ -101,64 +102,51 @@ impl<'t> Pool<'t> {
     pub(super) fn take(&mut self, count: usize, step: usize) -> (r: Option<usize>)
         ensures
             final(self).frames() == old(self).frames(),
-            match r {
-                Some(start) => start as nat % step as nat == 0 && took(old(self).free(), final(self).free(), start as nat, count as nat),
-                None => final(self).free() == old(self).free(),
-            },
+            answered(old(self).free(), final(self).free(), r, count, step),
     {
         if count == 0 || !is_step(step) {
             return None;
         }
         let order = order_of(if count < step { step } else { count })?;
-        let mut bin = order;
-        while bin < CHUNK_ORDER
-            invariant
-                1 <= count,
-                order <= MAX_ORDER,
-                is_power(step),
-                self.same(*old(self)),
-            decreases CHUNK_ORDER - bin,
-        {
-            if let Some(start) = self.take_from_bin(bin, count, step, order) {
-                return Some(start);
-            }
-            bin += 1;
+        if let Some(start) = self.take_from_bins(order, CHUNK_ORDER, count, step, order) {
+            return Some(start);
         }
         if let Some(start) = self.take_from_blocks(count, step, order) {
             return Some(start);
         }
-        self.take_anywhere(count, step, order)
+        // Runs may have grown since their chunk was filed, and a count that is no power of two needs no whole block. A
+        // chunk that is free as a whole is a block.
+        if count < CHUNK_FRAMES {
+            self.take_from_bins(0, if order < CHUNK_ORDER { order } else { CHUNK_ORDER }, count, step, order)
+        } else {
+            None
+        }
     }
 
-    /// Takes frames from chunks whose runs were shorter when they were filed than a block would be.
-    ///
-    /// They may have grown since, and a count that is no power of two needs no whole block.
-    #[cold]
-    fn take_anywhere(&mut self, count: usize, step: usize, order: u32) -> (r: Option<usize>)
+    /// Takes frames at a multiple of `1 << order` from one of the chunks of some bins.
+    fn take_from_bins(&mut self, first: u32, end: u32, count: usize, step: usize, order: u32) -> (r: Option<usize>)
         requires
             1 <= count,
             order <= MAX_ORDER,
             is_power(step),
         ensures
             final(self).frames() == old(self).frames(),
-            match r {
-                Some(start) => start as nat % step as nat == 0 && took(old(self).free(), final(self).free(), start as nat, count as nat),
-                None => final(self).free() == old(self).free(),
-            },
+            answered(old(self).free(), final(self).free(), r, count, step),
     {
-        // A chunk that is free as a whole is a block.
-        if count >= CHUNK_FRAMES {
-            return None;
-        }
-        let mut bin = 0;
-        while bin < order && bin < CHUNK_ORDER
+        let mut bin = first;
+        while bin < end
             invariant
                 1 <= count,
                 order <= MAX_ORDER,
                 is_power(step),
                 self.same(*old(self)),
-            decreases CHUNK_ORDER - bin,
+            decreases end - bin,
         {
+            let (found, _) = self.shelves.lowest(bin)?;
+            if found >= end {
+                return None;
+            }
+            bin = found;
             if let Some(start) = self.take_from_bin(bin, count, step, order) {
                 return Some(start);
             }
@@ -175,10 +163,7 @@ impl<'t> Pool<'t> {
             is_power(step),
         ensures
             final(self).frames() == old(self).frames(),
-            match r {
-                Some(start) => start as nat % step as nat == 0 && took(old(self).free(), final(self).free(), start as nat, count as nat),
-                None => final(self).free() == old(self).free(),
-            },
+            answered(old(self).free(), final(self).free(), r, count, step),
     {
         let mut next = self.shelves.first(bin);
         let mut left = self.table.len();
@@ -200,7 +185,7 @@ impl<'t> Pool<'t> {
         None
     }
 
-    /// Takes frames at a multiple of `1 << order` from a chunk, and files it anew.
+    /// Takes frames at a multiple of `1 << order` from a chunk, or files it anew.
     fn take_in_chunk(&mut self, chunk: usize, count: usize, step: usize, order: u32) -> (r: Option<usize>)
         requires
             1 <= count,
@@ -208,10 +193,7 @@ impl<'t> Pool<'t> {
             is_power(step),
         ensures
             final(self).frames() == old(self).frames(),
-            match r {
-                Some(start) => start as nat % step as nat == 0 && took(old(self).free(), final(self).free(), start as nat, count as nat),
-                None => final(self).free() == old(self).free(),
-            },
+            answered(old(self).free(), final(self).free(), r, count, step),
     {
         if chunk >= chunks_of(self.table) || order > MAX_ORDER {
             return None;
@@ -224,13 +206,13 @@ impl<'t> Pool<'t> {
         } else {
             order
         };
-        let found = self.table[chunk].find_run(count, in_chunk);
-        let taken = match found {
-            Some(start) if start < CHUNK_FRAMES => self.claim(chunk * CHUNK_FRAMES + start, count, step),
-            _ => None,
-        };
-        self.refile(chunk);
-        taken
+        match self.table[chunk].find_run(count, in_chunk) {
+            Some(start) => self.claim(chunk * CHUNK_FRAMES + start, count, step),
+            None => {
+                self.refile(chunk);
+                None
+            },
+        }
     }
 
     /// Takes the first frames of the smallest block that has at least `1 << order`.
@@ -241,10 +223,7 @@ impl<'t> Pool<'t> {
             is_power(step),
         ensures
             final(self).frames() == old(self).frames(),
-            match r {
-                Some(start) => start as nat % step as nat == 0 && took(old(self).free(), final(self).free(), start as nat, count as nat),
-                None => final(self).free() == old(self).free(),
-            },
+            answered(old(self).free(), final(self).free(), r, count, step),
     {
         let order = if order < CHUNK_ORDER { CHUNK_ORDER } else { order };
         let first = self.cut_block(order)?;
@@ -269,10 +248,7 @@ impl<'t> Pool<'t> {
             is_power(step),
         ensures
             final(self).frames() == old(self).frames(),
-            match r {
-                Some(start) => start as nat % step as nat == 0 && took(old(self).free(), final(self).free(), start as nat, count as nat),
-                None => final(self).free() == old(self).free(),
-            },
+            answered(old(self).free(), final(self).free(), r, count, step),
     {
         if start & (step - 1) != 0 || !all_free(self.table, start, count) {
             return None;
@@ -295,6 +271,7 @@ impl<'t> Pool<'t> {
             took_list(old(self).free(), final(self).free(), old(frames)@, final(frames)@, 0, r as int),
     {
         let mut taken = 0;
+        let mut left = self.table.len();
         proof {
             lemma_took_none(self.free());
             assert(frames@.subrange(0, 0) =~= Seq::empty());
@@ -303,7 +280,7 @@ impl<'t> Pool<'t> {
             invariant
                 self.frames() == old(self).frames(),
                 took_list(old(self).free(), self.free(), old(frames)@, frames@, 0, taken as int),
-            decreases frames@.len() - taken,
+            decreases frames@.len() - taken + left,
         {
             let chunk = match self.most_used() {
                 Some(chunk) => chunk,
@@ -316,8 +293,12 @@ impl<'t> Pool<'t> {
             proof {
                 lemma_list(old(self).free(), was, self.free(), old(frames)@, list, frames@, 0, before as int, taken as int);
             }
+            // A chunk on a shelf may be used up by now; it is on none any more.
             if taken == before {
-                return taken;
+                if left == 0 {
+                    return taken;
+                }
+                left -= 1;
             }
         }
         taken
@@ -602,16 +583,15 @@ fn order_of(count: usize) -> (r: Option<u32>)
     ensures
         r matches Some(order) ==> order <= MAX_ORDER,
 {
-    let mut order = 0;
-    while order <= MAX_ORDER
-        decreases MAX_ORDER + 1 - order,
-    {
-        if count <= 1 << order {
-            return Some(order);
-        }
-        order += 1;
+    if count == 0 || count > 1 << MAX_ORDER {
+        return None;
     }
-    None
+    let order = 64u32.checked_sub((count as u64 - 1).leading_zeros())?;
+    if order <= MAX_ORDER {
+        Some(order)
+    } else {
+        None
+    }
 }
 
 } // verus!

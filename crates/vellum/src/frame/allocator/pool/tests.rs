@@ -246,13 +246,12 @@ fn check_shelves(pool: &Pool<'_>) -> Result<(), TestCaseError> {
         }
     }
     for (chunk, entry) in pool.table.iter().enumerate() {
-        match (entry.largest_order(), entry.place) {
-            (None, place) => prop_assert_eq!(place, OFF),
-            (Some(CHUNK_ORDER), BODY) => prop_assert!(!listed.contains(&chunk)),
-            (Some(largest), place) => {
+        match entry.place {
+            OFF => prop_assert_eq!(entry.largest_order(), None),
+            BODY => prop_assert!(entry.is_whole() && !listed.contains(&chunk)),
+            place => {
                 prop_assert!(listed.contains(&chunk));
-                prop_assert_eq!(place >= SHELF + CHUNK_ORDER, largest == CHUNK_ORDER);
-                prop_assert!(largest == CHUNK_ORDER || place - SHELF <= largest);
+                prop_assert_eq!(place >= SHELF + CHUNK_ORDER, entry.is_whole());
             }
         }
     }
