@@ -217,12 +217,19 @@ mod tests {
     }
 
     const OWNER: usize = 3;
-    const VISITS: u64 = 2_000;
+    const VISITS: u64 = 200;
 
     /// Acts as the processor that has a slot.
     fn enter<R>(local: &CpuLocal<u64>, f: impl FnOnce(&mut u64) -> R) -> Option<R> {
         // SAFETY: in each test one thread calls this.
         unsafe { local.slots[OWNER].enter(f) }
+    }
+
+    /// Adds one, so slowly that another addition at the same time is lost.
+    fn add_slowly(value: &mut u64) {
+        let before = *value;
+        (0..64).for_each(|_| core::hint::spin_loop());
+        *core::hint::black_box(value) = before + 1;
     }
 
     #[test]
@@ -271,12 +278,12 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for _ in 0..VISITS {
-                    assert!(local.visit_all(|value| *value += 1));
+                    assert!(local.visit_all(add_slowly));
                 }
                 done.store(true, Ordering::Relaxed);
             });
             while !done.load(Ordering::Relaxed) {
-                turns += u64::from(enter(&local, |value| *value += 1).is_some());
+                turns += u64::from(enter(&local, add_slowly).is_some());
             }
         });
         assert_eq!(enter(&local, |value| *value), Some(turns + VISITS));
