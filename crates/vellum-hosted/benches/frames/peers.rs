@@ -40,14 +40,22 @@ pub enum Role {
     Handles,
 }
 
+/// How many frames in a row can be had.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Runs {
+    Single,
+    /// Powers of two; other numbers cost the next one.
+    Powers,
+    Any,
+}
+
 type Runner<'a> = Box<dyn Fn(&Machine, Row, Effort) -> Outcome + 'a>;
 
 /// Somebody who takes part.
 pub struct Contestant<'a> {
     pub name: &'static str,
     pub role: Role,
-    /// How many frames in a row can be had.
-    runs: bool,
+    runs: Runs,
     runner: Runner<'a>,
 }
 
@@ -55,13 +63,22 @@ impl<'a> Contestant<'a> {
     fn new<S: FrameSource + 'a>(name: &'static str, role: Role, frames: usize, source: S) -> Contestant<'a> {
         let runner =
             Box::new(move |machine: &Machine, row, effort| run(&source, frames, machine, row, effort));
-        let runs = matches!(role, Role::Vellum | Role::Peer);
+        let runs = match role {
+            Role::Vellum | Role::Peer => Runs::Any,
+            Role::Floor | Role::Handles => Runs::Single,
+        };
         Contestant { name, role, runs, runner }
     }
 
     /// Does the work of a row once, if it can.
     pub fn run(&self, machine: &Machine, row: Row, effort: Effort) -> Option<Outcome> {
-        let can = self.runs || !matches!(row.work, Work::Mixed(_));
+        let can = match row.work {
+            Work::Mixed(sizes) if sizes.iter().all(|size| size.is_power_of_two()) => {
+                self.runs != Runs::Single
+            }
+            Work::Mixed(_) => self.runs == Runs::Any,
+            _ => true,
+        };
         can.then(|| (self.runner)(machine, row, effort))
     }
 }
@@ -77,11 +94,14 @@ pub fn all(machine: &Machine, frames: usize) -> Vec<Contestant<'static>> {
     bits.insert(0..frames);
     let mut buddy = buddy_system_allocator::FrameAllocator::new();
     buddy.add_frame(0, frames);
+    let buddy = BuddySystem(Mutex::new(buddy));
+    let buddy = Contestant::new("buddy_system_allocator", Role::Peer, frames, buddy);
     vec![
         Contestant::new("vellum", Role::Vellum, frames, Vellum),
         Contestant::new("osdk-frame-allocator", Role::Peer, frames, Osdk),
         Contestant::new("bitmap-allocator", Role::Peer, frames, Bitmap(Mutex::new(bits))),
-        Contestant::new("buddy_system_allocator", Role::Peer, frames, BuddySystem(Mutex::new(buddy))),
+        // It takes the next power of two of any number, which is other work.
+        Contestant { runs: Runs::Powers, ..buddy },
         Contestant::new("stack", Role::Floor, frames, Stack(Mutex::new((0..frames).collect()))),
         Contestant::new("Frame<()>", Role::Handles, frames, Handles),
     ]
