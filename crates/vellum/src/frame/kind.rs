@@ -14,6 +14,17 @@ pub trait FrameKind {
     /// Whether a slot may contain this.
     spec fn allows(content: Content) -> bool;
 
+    /// What is known of the value does not matter, only its type does.
+    proof fn allows_by_type(a: Content, b: Content)
+        requires
+            Self::allows(a),
+            a is Typed,
+            b is Typed,
+            a->ty == b->ty,
+        ensures
+            Self::allows(b),
+    ;
+
     /// Finds out from the operations of the metadata's type.
     #[doc(hidden)]
     fn finds(vtable: VtRef) -> (r: bool)
@@ -27,6 +38,9 @@ impl<M: AnyFrameMeta> FrameKind for M {
         content is Typed && content->ty == ty_id::<M>()
     }
 
+    proof fn allows_by_type(a: Content, b: Content) {
+    }
+
     fn finds(vtable: VtRef) -> bool {
         vtable.d.type_name().same(&TypeName::of::<M>())
     }
@@ -37,6 +51,9 @@ impl FrameKind for dyn AnyFrameMeta {
         content is Typed
     }
 
+    proof fn allows_by_type(a: Content, b: Content) {
+    }
+
     fn finds(_vtable: VtRef) -> bool {
         true
     }
@@ -45,6 +62,9 @@ impl FrameKind for dyn AnyFrameMeta {
 impl FrameKind for dyn AnyUFrameMeta {
     open spec fn allows(content: Content) -> bool {
         content.untyped()
+    }
+
+    proof fn allows_by_type(a: Content, b: Content) {
     }
 
     fn finds(vtable: VtRef) -> bool {

@@ -29,6 +29,26 @@ pub struct ExInfallible(Infallible);
 /// impl AnyFrameMeta for Slab {}
 /// ```
 ///
+/// It may have a last look at what is in the frame:
+///
+/// ```
+/// use vellum::frame::AnyFrameMeta;
+/// use vellum::io::VmReader;
+///
+/// struct Buffer {
+///     is_full: bool,
+/// }
+///
+/// impl AnyFrameMeta for Buffer {
+///     fn on_drop(&mut self, reader: &mut VmReader<'_>) {
+///         if self.is_full && let Ok(header) = reader.read_val::<u64>() {
+///             // ... tells somebody that the buffer with this header is gone.
+/// #           let _ = header;
+///         }
+///     }
+/// }
+/// ```
+///
 /// A type fits if it has at most [`META_SIZE`] bytes and an alignment of at most [`META_ALIGN`]. The
 /// compiler refuses others where the first frame of the type is made:
 ///

@@ -338,8 +338,22 @@ impl<M: ?Sized + FrameKind> Frame<M> {
     /// Tells whether the contents of the frame are declared untyped.
     #[verus_spec(r => ensures r ==> self.content().untyped())]
     pub fn is_untyped(&self) -> bool {
+        self.is::<dyn AnyUFrameMeta>()
+    }
+
+    /// Tells whether the metadata are an `N`, or, for `N = dyn AnyUFrameMeta`, whether the contents of the frame
+    /// are declared untyped.
+    #[verus_spec(r => ensures r ==> N::allows(self.content()))]
+    pub fn is<N: ?Sized + FrameKind>(&self) -> bool {
         let (slot, tok) = self.as_parts();
-        slot.vtable(tok).d.says_untyped()
+        N::finds(slot.vtable(tok))
+    }
+
+    /// Lends the metadata if they are an `N`.
+    #[verus_spec(r => ensures r matches Some(meta) ==> typed(*meta) == self.content())]
+    pub fn downcast_ref<N: AnyFrameMeta>(&self) -> Option<&N> {
+        let (slot, tok) = self.as_parts();
+        if self.is::<N>() { Some(slot.meta(tok)) } else { None }
     }
 
     /// Forgets the handle; the frame keeps the count, and the caller its token.

@@ -10,6 +10,8 @@
     not(verus_keep_ghost),
     allow(dead_code, unused_variables, reason = "tokens and permissions are for the proofs alone")
 )]
+mod inspect;
+
 use super::erased::*;
 use super::error::GetFrameError;
 use super::mark::*;
@@ -657,6 +659,26 @@ impl MetaSlot {
         self.meta_with::<M>(Tracked(&own.perm.storage))
     }
 
+    /// Lends the metadata to the holder of the permission to it, to be changed.
+    #[inline(always)]
+    pub(crate) fn meta_mut_with<'a, M: AnyFrameMeta>(
+        &'a self,
+        Tracked(perm): Tracked<&'a mut StoragePerm>,
+    ) -> (r: &'a mut M)
+        requires
+            old(perm).id() == self.storage_id(),
+            old(perm).holds::<M>(),
+        ensures
+            final(perm).id() == self.storage_id(),
+            typed(*r) == old(perm).content(),
+            typed(*final(r)) == final(perm).content(),
+        opens_invariants none
+        no_unwind
+    {
+        proof { use_type_invariant(self); }
+        self.storage.borrow_mut::<M>(Tracked(perm))
+    }
+
     /// Lends the metadata to the unique owner, to be changed.
     #[inline(always)]
     pub(crate) fn meta_mut<'a, M: AnyFrameMeta>(&'a self, own: &'a mut Tracked<UniqueOwn>) -> (r: &'a mut M)
@@ -671,8 +693,7 @@ impl MetaSlot {
         opens_invariants none
         no_unwind
     {
-        proof { use_type_invariant(self); }
-        self.storage.borrow_mut::<M>(Tracked(&mut own.borrow_mut().perm.storage))
+        self.meta_mut_with::<M>(Tracked(&mut own.borrow_mut().perm.storage))
     }
 
     /// Fills the frame of the unique owner with zeros.

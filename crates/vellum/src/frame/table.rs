@@ -1,10 +1,13 @@
 //! Where the slots are: one per frame of physical memory, in the metadata region.
+//!
+//! The slot of the frame at `pa` stands at `META_BASE + pa / 4096 * 64`: metadata take 64 bytes of each 4096,
+//! or 1/64 of memory (1.6 %, 16 MiB per GiB), and found is either from the other without a table.
 #![allow(clippy::manual_is_multiple_of, reason = "the contracts and the proofs speak of remainders")]
 #![expect(unsafe_code, reason = "slots are reached through raw pointers into the metadata region")]
 use super::error::GetFrameError;
 use super::slot::MetaSlot;
 use core::sync::atomic::{AtomicUsize, Ordering};
-use vellum_machine::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr};
+use vellum_machine::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr, Vaddr};
 use vellum_machine::layout::{META_BASE, META_SLOT_SIZE, PADDR_LIMIT};
 use vellum_machine::page::PagePerm;
 use vstd::prelude::*;
@@ -63,28 +66,32 @@ pub fn max_paddr() -> (r: Paddr)
     Paddr(MAX_PADDR.load(Ordering::Acquire))
 }
 
+/// The virtual address of the slot of a frame, as a number.
+pub open spec fn meta_va(pa: Paddr) -> int {
+    META_BASE + pa.0 / PAGE_SIZE * META_SLOT_SIZE
+}
+
 /// The virtual address of the slot of a frame.
 #[inline(always)]
-pub(super) fn frame_to_meta(pa: Paddr) -> (r: usize)
+fn meta_of(pa: Paddr) -> (r: usize)
     requires
         pa.0 < PADDR_LIMIT,
     ensures
-        r == META_BASE + pa.0 / PAGE_SIZE * META_SLOT_SIZE,
+        r == meta_va(pa),
     opens_invariants none
     no_unwind
 {
     META_BASE + pa.0 / PAGE_SIZE * META_SLOT_SIZE
 }
 
-/// The frame of the slot at a virtual address: the inverse of [`frame_to_meta`].
+/// The frame of the slot at a virtual address: the inverse of [`meta_of`].
 #[inline(always)]
-pub(super) fn meta_to_frame(va: usize) -> (r: Paddr)
+fn frame_of(va: usize) -> (r: Paddr)
     requires
         META_BASE <= va < META_BASE + PADDR_LIMIT / PAGE_SIZE * META_SLOT_SIZE,
     ensures
         r.0 == (va - META_BASE) / META_SLOT_SIZE as int * PAGE_SIZE,
-        forall|pa: Paddr| #![trigger pa.0 / PAGE_SIZE]
-            pa.0 % PAGE_SIZE == 0 && va == META_BASE + pa.0 / PAGE_SIZE * META_SLOT_SIZE ==> r == pa,
+        forall|pa: Paddr| #![trigger meta_va(pa)] pa.0 % PAGE_SIZE == 0 && va == meta_va(pa) ==> r == pa,
     opens_invariants none
     no_unwind
 {
@@ -109,7 +116,7 @@ pub(crate) fn get_slot(pa: Paddr) -> (r: Result<&'static MetaSlot, GetFrameError
     }
     // SAFETY: below the bound every frame has a slot, which `init_metadata` wrote before it published the
     // bound, which stays for ever, and of which only shared references exist.
-    Ok(unsafe { &*core::ptr::with_exposed_provenance(frame_to_meta(pa)) })
+    Ok(unsafe { &*core::ptr::with_exposed_provenance(meta_of(pa)) })
 }
 
 /// The slot of a frame that is known to have one.
@@ -140,7 +147,87 @@ pub(crate) fn pa_of(slot: &'static MetaSlot) -> (r: Paddr)
     opens_invariants none
     no_unwind
 {
-    meta_to_frame((slot as *const MetaSlot).addr())
+    frame_of((slot as *const MetaSlot).addr())
+}
+
+/// Returns the number of the frame at an address, counted from the frame at 0: the inverse of
+/// [`index_to_frame`].
+///
+/// # Errors
+///
+/// - [`GetFrameError::NotAligned`]: the address is not a multiple of [`PAGE_SIZE`].
+/// - [`GetFrameError::OutOfBound`]: it is beyond physical memory.
+pub fn frame_to_index(paddr: Paddr) -> (r: Result<usize, GetFrameError>)
+    ensures
+        r matches Ok(index) ==> has_slot(paddr) && index == paddr.0 / PAGE_SIZE,
+        r matches Err(e) ==> !has_slot(paddr) && judges(e, paddr),
+{
+    get_slot(paddr)?;
+    Ok(paddr.0 / PAGE_SIZE)
+}
+
+/// Returns the address of the frame with a number, if there is one.
+pub fn index_to_frame(index: usize) -> (r: Option<Paddr>)
+    ensures
+        r matches Some(pa) ==> has_slot(pa) && pa.0 == index * PAGE_SIZE,
+        r is None ==> forall|pa: Paddr| #[trigger] has_slot(pa) ==> pa.0 / PAGE_SIZE != index,
+{
+    if index >= PADDR_LIMIT / PAGE_SIZE {
+        return None;
+    }
+    let pa = Paddr(index * PAGE_SIZE);
+    match get_slot(pa) {
+        Ok(_) => Some(pa),
+        Err(_) => None,
+    }
+}
+
+/// Returns the virtual address of the [`MetaSlot`] of the frame at an address: the inverse of
+/// [`meta_to_frame`].
+///
+/// # Errors
+///
+/// - [`GetFrameError::NotAligned`]: the address is not a multiple of [`PAGE_SIZE`].
+/// - [`GetFrameError::OutOfBound`]: it is beyond physical memory.
+pub fn frame_to_meta(paddr: Paddr) -> (r: Result<Vaddr, GetFrameError>)
+    ensures
+        r matches Ok(va) ==> has_slot(paddr) && va.0 == meta_va(paddr),
+        r matches Err(e) ==> !has_slot(paddr) && judges(e, paddr),
+{
+    get_slot(paddr)?;
+    Ok(Vaddr(meta_of(paddr)))
+}
+
+/// Returns the address of the frame whose [`MetaSlot`] stands at a virtual address, if one does.
+pub fn meta_to_frame(vaddr: Vaddr) -> (r: Option<Paddr>)
+    ensures
+        r matches Some(pa) ==> has_slot(pa) && vaddr.0 == meta_va(pa),
+        r is None ==> forall|pa: Paddr| #[trigger] has_slot(pa) ==> vaddr.0 != meta_va(pa),
+{
+    let va = vaddr.0;
+    if va < META_BASE || va % META_SLOT_SIZE != 0 {
+        return None;
+    }
+    if (va - META_BASE) / META_SLOT_SIZE >= PADDR_LIMIT / PAGE_SIZE {
+        return None;
+    }
+    let pa = frame_of(va);
+    match get_slot(pa) {
+        Ok(_) => Some(pa),
+        Err(_) => None,
+    }
+}
+
+/// Tells whether the frame at an address has metadata, at some moment during the call: it is shared or unique,
+/// and neither unused nor being built or torn down. Of what is no frame it is not so.
+pub fn is_initialized(paddr: Paddr) -> (r: bool)
+    ensures
+        r ==> has_slot(paddr),
+{
+    match get_slot(paddr) {
+        Ok(slot) => slot.is_initialized(),
+        Err(_) => false,
+    }
 }
 
 /// Gives each of the first `nr_frames` frames of physical memory a slot; all are unused.
@@ -164,7 +251,7 @@ pub unsafe fn init_metadata(nr_frames: usize) {
     assert!(max_paddr() == Paddr(0), "the metadata region is set up once");
     for i in 0..nr_frames {
         let pa = Paddr(i << PAGE_SHIFT);
-        let slot: *mut MetaSlot = core::ptr::with_exposed_provenance_mut(frame_to_meta(pa));
+        let slot: *mut MetaSlot = core::ptr::with_exposed_provenance_mut(meta_of(pa));
         let page = Tracked::<PagePerm>::assume_new();
         // SAFETY: the caller promises that the region is there for so many slots and nobody else's.
         unsafe { slot.write(MetaSlot::new(page)) };

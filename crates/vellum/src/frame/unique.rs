@@ -106,15 +106,31 @@ impl<M: ?Sized + FrameKind> UniqueFrame<M> {
         (slot, own)
     }
 
-    /// Returns the address of the frame's first byte.
-    #[verus_spec(r => ensures r == self.pa(), is_frame(r))]
+    #[verus_spec(r =>
+        ensures
+            r.1@.of(*r.0),
+            in_table(*r.0),
+            M::allows(r.1@.perm.content()),
+            r.0.pa() == self.pa(),
+            r.1@.perm.content() == self.content(),
+        opens_invariants none
+        no_unwind
+    )]
     #[inline(always)]
-    pub fn start_paddr(&self) -> Paddr {
+    pub(super) fn as_parts(&self) -> (&'static MetaSlot, Tracked<&UniqueOwn>) {
         let parts = self.parts.get();
         proof! {
             use_type_invariant(parts);
         }
-        pa_of(parts.slot)
+        (parts.slot, as_ref(&parts.own))
+    }
+
+    /// Returns the address of the frame's first byte.
+    #[verus_spec(r => ensures r == self.pa(), is_frame(r))]
+    #[inline(always)]
+    pub fn start_paddr(&self) -> Paddr {
+        let (slot, _) = self.as_parts();
+        pa_of(slot)
     }
 
     /// Returns the address of the frame's first byte: the short name of [`start_paddr`](Self::start_paddr).
@@ -136,6 +152,50 @@ impl<M: ?Sized + FrameKind> UniqueFrame<M> {
     #[inline(always)]
     pub fn level(&self) -> u8 {
         1
+    }
+
+    /// Tells whether the contents of the frame are declared untyped.
+    #[verus_spec(r => ensures r ==> self.content().untyped())]
+    pub fn is_untyped(&self) -> bool {
+        self.is::<dyn AnyUFrameMeta>()
+    }
+
+    /// Tells whether the metadata are an `N`, or, for `N = dyn AnyUFrameMeta`, whether the contents of the frame
+    /// are declared untyped.
+    #[verus_spec(r => ensures r ==> N::allows(self.content()))]
+    pub fn is<N: ?Sized + FrameKind>(&self) -> bool {
+        let (slot, own) = self.as_parts();
+        N::finds(slot.vtable_unique(own))
+    }
+
+    /// Lends the metadata if they are an `N`.
+    #[verus_spec(r => ensures r matches Some(meta) ==> typed(*meta) == self.content())]
+    pub fn downcast_ref<N: AnyFrameMeta>(&self) -> Option<&N> {
+        let (slot, own) = self.as_parts();
+        if self.is::<N>() { Some(slot.meta_unique(own)) } else { None }
+    }
+
+    /// Lends the metadata, to be changed, if they are an `N`.
+    #[verus_spec(r =>
+        ensures
+            r matches Some(meta) ==> typed(*meta) == old(self).content()
+                && typed(*final(meta)) == final(self).content(),
+            r is None ==> final(self).content() == old(self).content(),
+            final(self).pa() == old(self).pa(),
+    )]
+    pub fn downcast_mut<N: AnyFrameMeta>(&mut self) -> Option<&mut N> {
+        if !self.is::<N>() {
+            return None;
+        }
+        let parts = self.parts.get_mut();
+        proof! {
+            use_type_invariant(&*parts);
+            let now = parts.own@.perm.content();
+            assert forall|c: Content| c is Typed && c->ty == now->ty implies #[trigger] M::allows(c) by {
+                M::allows_by_type(now, c);
+            }
+        }
+        Some(parts.slot.meta_mut(&mut parts.own))
     }
 
     /// Fills the frame with zeros.
@@ -249,11 +309,8 @@ impl<M: AnyFrameMeta> UniqueFrame<M> {
     #[verus_spec(r => ensures typed(*r) == self.content())]
     #[inline(always)]
     pub fn meta(&self) -> &M {
-        let parts = self.parts.get();
-        proof! {
-            use_type_invariant(parts);
-        }
-        parts.slot.meta_unique(as_ref(&parts.own))
+        let (slot, own) = self.as_parts();
+        slot.meta_unique(own)
     }
 
     /// Lends the metadata, to be changed.

@@ -1,7 +1,9 @@
 //! Every address has an answer.
 use crate::support::*;
+use proptest::prelude::*;
 use vellum::frame::{
-    Frame, FreeHookSet, GetFrameError, REF_COUNT_MAX, UniqueFrame, max_paddr, set_free_hook,
+    Frame, FreeHookSet, GetFrameError, REF_COUNT_MAX, Segment, UniqueFrame, is_initialized, max_paddr,
+    set_free_hook,
 };
 use vellum_machine::addr::{PAGE_SIZE, Paddr};
 
@@ -43,6 +45,89 @@ fn refusals_name_the_state() {
     assert_eq!(Frame::from_in_use(pa).unwrap_err(), GetFrameError::Unused(pa));
 }
 
+/// What a frame can be, apart from busy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Unused,
+    Shared,
+    Full,
+    Unique,
+}
+
+/// Puts the frame into a state.
+enum Held {
+    Nothing,
+    Shared(Frame<()>),
+    Unique(UniqueFrame<()>),
+}
+
+fn put_into(state: State, pa: Paddr) -> Held {
+    match state {
+        State::Unused => Held::Nothing,
+        State::Shared => Held::Shared(Frame::from_unused(pa, ()).unwrap()),
+        State::Full => {
+            let frame = Frame::from_unused(pa, ()).unwrap();
+            force_count(pa, REF_COUNT_MAX);
+            Held::Shared(frame)
+        }
+        State::Unique => Held::Unique(UniqueFrame::from_unused(pa, ()).unwrap()),
+    }
+}
+
+fn let_go(held: Held, pa: Paddr) {
+    match held {
+        Held::Nothing => {}
+        Held::Shared(frame) => {
+            force_count(pa, 1);
+            drop(frame);
+        }
+        Held::Unique(frame) => drop(frame),
+    }
+    assert!(is_unused(pa));
+}
+
+#[test]
+fn errors_are_what_their_names_say() {
+    let first = frames(4);
+    let place = prop_oneof![Just(0), Just(first.0), Just(FRAMES * PAGE_SIZE), Just(usize::MAX - 0x3fff)];
+    let address = (place, 0usize..4, prop_oneof![3 => Just(0), 1 => 0usize..PAGE_SIZE]);
+    let state = prop_oneof![Just(State::Unused), Just(State::Shared), Just(State::Full), Just(State::Unique)];
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2048) };
+    proptest!(config, |((place, i, offset) in address, state in state)| {
+        let pa = Paddr(place + i * PAGE_SIZE + offset);
+        let ours = place == first.0 && offset == 0;
+        let held = if ours { put_into(state, pa) } else { Held::Nothing };
+        let bad = if offset != 0 {
+            Some(GetFrameError::NotAligned(pa))
+        } else if place >= FRAMES * PAGE_SIZE {
+            Some(GetFrameError::OutOfBound(pa))
+        } else {
+            None
+        };
+        // The frames at the bottom belong to other tests.
+        if ours || bad.is_some() {
+            let claim = bad.or(match state {
+                State::Unused => None,
+                State::Shared | State::Full => Some(GetFrameError::InUse(pa)),
+                State::Unique => Some(GetFrameError::Unique(pa)),
+            });
+            let upgrade = bad.or(match state {
+                State::Unused => Some(GetFrameError::Unused(pa)),
+                State::Shared => None,
+                State::Full => Some(GetFrameError::InUse(pa)),
+                State::Unique => Some(GetFrameError::Unique(pa)),
+            });
+            prop_assert_eq!(Frame::from_unused(pa, ()).err(), claim);
+            prop_assert_eq!(UniqueFrame::from_unused(pa, ()).err(), claim);
+            prop_assert_eq!(Frame::from_in_use(pa).err(), upgrade);
+            prop_assert_eq!(is_initialized(pa), ours && state != State::Unused);
+        }
+        if ours {
+            let_go(held, pa);
+        }
+    });
+}
+
 #[test]
 fn a_busy_frame_says_so() {
     struct Asks(Paddr);
@@ -50,6 +135,7 @@ fn a_busy_frame_says_so() {
         fn on_drop(&mut self, _: &mut vellum::io::VmReader<'_>) {
             assert_eq!(Frame::from_in_use(self.0).unwrap_err(), GetFrameError::Busy(self.0));
             assert_eq!(Frame::from_unused(self.0, ()).unwrap_err(), GetFrameError::Busy(self.0));
+            assert!(!is_initialized(self.0));
         }
     }
     let pa = frames(1);
@@ -91,6 +177,20 @@ fn a_clone_too_many_stops_the_machine() {
         let _more = frame.clone();
     });
     assert!(said.contains("more handles than can be counted"), "{said}");
+}
+
+#[test]
+fn a_slice_too_many_stops_the_machine() {
+    let said = in_child("errors::a_slice_too_many_stops_the_machine", || {
+        let pa = frames(4);
+        let segment = Segment::from_unused(pa..nth(pa, 4), |_| ()).unwrap();
+        force_count(nth(pa, 2), REF_COUNT_MAX);
+        // The frame in question is not in this one.
+        drop(segment.slice(0..2 * PAGE_SIZE).unwrap());
+        eprintln!("so far, so good");
+        let _more = segment.slice(PAGE_SIZE..3 * PAGE_SIZE);
+    });
+    assert!(said.contains("so far") && said.contains("more handles than can be counted"), "{said}");
 }
 
 #[test]

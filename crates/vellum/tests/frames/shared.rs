@@ -74,6 +74,19 @@ fn a_wrong_downcast_gives_the_frame_back() {
 }
 
 #[test]
+fn metadata_of_a_forgotten_type() {
+    let pa = frames(2);
+    let erased: Frame<dyn AnyFrameMeta> = Frame::from_unused(pa, Name("n".into())).unwrap().into();
+    assert!(erased.is::<Name>() && erased.is::<dyn AnyFrameMeta>());
+    assert!(!erased.is::<Cached>() && !erased.is_untyped());
+    assert!(erased.downcast_ref::<Cached>().is_none());
+    assert_eq!(erased.downcast_ref::<Name>().unwrap().0, "n");
+    let untyped: UFrame = Frame::from_unused(nth(pa, 1), Cached { offset: 5 }).unwrap().into();
+    assert_eq!(untyped.downcast_ref::<Cached>().unwrap().offset, 5);
+    assert!(untyped.downcast_ref::<()>().is_none());
+}
+
+#[test]
 fn untyped_frames_are_found() {
     let pa = frames(2);
     let plain: UFrame = Frame::from_unused(pa, ()).unwrap().into();

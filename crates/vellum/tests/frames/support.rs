@@ -1,31 +1,21 @@
 //! A few thousand frames: memory at the addresses of the linear map and of the metadata region.
-#![expect(unsafe_code, reason = "maps memory at fixed addresses and hands it to the frame layer")]
-use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+#![expect(unsafe_code, reason = "looks at frames and slots through raw pointers")]
+use crate::memory::power_on;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
-use vellum::frame::{AnyFrameMeta, Frame, GetFrameError, MetaSlot, init_metadata, set_free_hook};
+use vellum::frame::{
+    AnyFrameMeta, Frame, GetFrameError, MetaSlot, index_to_frame, is_initialized, meta_to_frame,
+    set_free_hook,
+};
 use vellum::io::VmReader;
-use vellum_machine::addr::{PAGE_SIZE, Paddr};
-use vellum_machine::layout::{LINEAR_MAP_BASE, META_BASE, META_SLOT_SIZE};
+use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
+use vellum_machine::layout::{LINEAR_MAP_BASE, META_BASE};
 
 /// The frames that there are.
 pub const FRAMES: usize = 4096;
 
 static FREED: [AtomicU32; FRAMES] = [const { AtomicU32::new(0) }; FRAMES];
-
-fn map(at: usize, len: usize) {
-    // SAFETY: nothing of this process lives at these addresses.
-    let got = unsafe {
-        mmap_anonymous(
-            at as *mut _,
-            len,
-            ProtFlags::READ | ProtFlags::WRITE,
-            MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE | MapFlags::NORESERVE,
-        )
-    };
-    assert_eq!(got.expect("the address is free").addr(), at);
-}
 
 fn on_free(pa: Paddr) {
     FREED[pa.0 / PAGE_SIZE].fetch_add(1, Relaxed);
@@ -36,10 +26,9 @@ fn boot() {
     static BOOT: OnceLock<()> = OnceLock::new();
     BOOT.get_or_init(|| {
         assert_eq!(Frame::from_in_use(Paddr(0)).unwrap_err(), GetFrameError::OutOfBound(Paddr(0)));
-        map(LINEAR_MAP_BASE, FRAMES * PAGE_SIZE);
-        map(META_BASE, FRAMES * META_SLOT_SIZE);
-        // SAFETY: both regions were just mapped, for these tests alone.
-        unsafe { init_metadata(FRAMES) };
+        assert!(!is_initialized(Paddr(0)));
+        assert_eq!((index_to_frame(0), meta_to_frame(Vaddr(META_BASE))), (None, None));
+        power_on(FRAMES);
         set_free_hook(on_free).expect("nobody else registers one");
     });
 }

@@ -1,6 +1,6 @@
 //! Unique handles.
 use crate::support::*;
-use vellum::frame::{Frame, GetFrameError, UniqueFrame};
+use vellum::frame::{AnyFrameMeta, AnyUFrameMeta, Frame, GetFrameError, UFrame, UniqueFrame};
 use vellum_machine::addr::PAGE_SIZE;
 
 #[test]
@@ -85,4 +85,52 @@ fn raw_handles_stay_unique() {
     assert_eq!(frame.meta().0, "raw");
     drop(frame);
     assert!(is_unused(pa));
+}
+
+#[test]
+fn a_wrong_downcast_gives_the_frame_back() {
+    let pa = frames(1);
+    let frame: UniqueFrame<dyn AnyFrameMeta> = UniqueFrame::from_unused(pa, Name("n".into())).unwrap().into();
+    assert!(!frame.is_untyped() && frame.is::<Name>() && !frame.is::<Cached>());
+    let frame = frame.downcast::<()>().unwrap_err();
+    let frame = UniqueFrame::<Cached>::try_from(frame).unwrap_err();
+    let frame = UniqueFrame::<dyn AnyUFrameMeta>::try_from(frame).unwrap_err();
+    assert_eq!(Frame::from_in_use(pa).unwrap_err(), GetFrameError::Unique(pa));
+    let frame = UniqueFrame::<Name>::try_from(frame).unwrap();
+    assert_eq!(frame.meta().0, "n");
+    drop(frame);
+    assert!(is_unused(pa));
+}
+
+#[test]
+fn untyped_unique_frames() {
+    let pa = frames(1);
+    let frame = UniqueFrame::from_unused(pa, Cached { offset: 5 }).unwrap();
+    let untyped: UniqueFrame<dyn AnyUFrameMeta> = frame.into();
+    assert!(untyped.is_untyped());
+    let erased: UniqueFrame<dyn AnyFrameMeta> = untyped.into();
+    let untyped = erased.downcast_untyped().unwrap();
+    // To a shared handle that forgets as much, and back.
+    let shared: UFrame = untyped.into();
+    let other = shared.clone();
+    let shared = UniqueFrame::try_from(shared).unwrap_err();
+    drop(other);
+    let untyped = UniqueFrame::try_from(shared).unwrap();
+    let erased: UniqueFrame<dyn AnyFrameMeta> = untyped.into();
+    assert_eq!(erased.downcast::<Cached>().unwrap().meta().offset, 5);
+    assert!(is_unused(pa));
+}
+
+#[test]
+fn metadata_of_a_forgotten_type() {
+    let pa = frames(1);
+    let log = Log::new();
+    let mut frame: UniqueFrame<dyn AnyFrameMeta> =
+        UniqueFrame::from_unused(pa, Noted::new(1, log)).unwrap().into();
+    assert!(frame.downcast_ref::<Name>().is_none() && frame.downcast_mut::<Name>().is_none());
+    frame.downcast_mut::<Noted>().unwrap().tag = 2;
+    assert_eq!(frame.downcast_ref::<Noted>().unwrap().tag, 2);
+    let frame: UniqueFrame<dyn AnyFrameMeta> = frame.repurpose(Name("new".into())).into();
+    assert_eq!(log.counts(), (1, 1));
+    assert_eq!(frame.downcast_ref::<Name>().unwrap().0, "new");
 }
