@@ -24,11 +24,10 @@ fn list(n: usize) -> (LinkedList<Tag>, Paddr) {
 }
 
 /// What a walk with a cursor finds, forwards and backwards.
-fn walk(list: &mut LinkedList<Tag>) -> VecDeque<Paddr> {
-    fn step(cursor: &CursorMut<'_, Tag>) -> Option<Paddr> {
+fn walk(list: &mut LinkedList<Tag>) -> VecDeque<(Paddr, u64)> {
+    fn step(cursor: &CursorMut<'_, Tag>) -> Option<(Paddr, u64)> {
         let pa = cursor.current_paddr()?;
-        assert_eq!(cursor.current_meta().expect("a frame has metadata").0, pa.0 as u64);
-        Some(pa)
+        Some((pa, cursor.current_meta().expect("a frame has metadata").0))
     }
     let mut forwards = VecDeque::new();
     let mut cursor = list.cursor_front_mut();
@@ -55,6 +54,7 @@ enum Op {
     PopBack,
     InsertBefore(usize),
     Take(usize),
+    Change(usize),
     Clear,
 }
 
@@ -66,6 +66,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => Just(Op::PopBack),
         4 => any::<usize>().prop_map(Op::InsertBefore),
         3 => any::<usize>().prop_map(Op::Take),
+        3 => any::<usize>().prop_map(Op::Change),
         1 => Just(Op::Clear),
     ]
 }
@@ -81,6 +82,11 @@ fn at(list: &mut LinkedList<Tag>, i: usize) -> CursorMut<'_, Tag> {
 
 const POOL: usize = 12;
 
+/// The frame and its tag.
+fn tagged(frame: UniqueFrame<Link<Tag>>) -> (Paddr, u64) {
+    (frame.start_paddr(), frame.meta().meta().0)
+}
+
 fn run(first: Paddr, ops: &[Op]) {
     let mut list = LinkedList::new();
     let mut model = VecDeque::new();
@@ -91,54 +97,72 @@ fn run(first: Paddr, ops: &[Op]) {
             Op::PushFront => {
                 let pa = out.remove(0);
                 list.push_front(frame(pa));
-                model.push_front(pa);
+                model.push_front((pa, pa.0 as u64));
             }
             Op::PushBack => {
                 let pa = out.remove(0);
                 list.push_back(frame(pa));
-                model.push_back(pa);
+                model.push_back((pa, pa.0 as u64));
             }
             Op::InsertBefore(i) => {
                 let i = i % (model.len() + 1);
                 let pa = out.remove(0);
                 let mut cursor = at(&mut list, i);
                 cursor.insert_before(frame(pa));
-                assert_eq!(cursor.current_paddr(), model.get(i).copied());
-                model.insert(i, pa);
+                assert_eq!(cursor.current_paddr(), model.get(i).map(|&(pa, _)| pa));
+                model.insert(i, (pa, pa.0 as u64));
             }
             Op::PopFront => {
-                let taken = list.pop_front().map(|f| f.start_paddr());
+                let taken = list.pop_front().map(tagged);
                 assert_eq!(taken, model.pop_front());
-                out.extend(taken);
+                out.extend(taken.map(|(pa, _)| pa));
             }
             Op::PopBack => {
-                let taken = list.pop_back().map(|f| f.start_paddr());
+                let taken = list.pop_back().map(tagged);
                 assert_eq!(taken, model.pop_back());
-                out.extend(taken);
+                out.extend(taken.map(|(pa, _)| pa));
             }
             Op::Take(i) => {
                 let i = i % (model.len() + 1);
                 let mut cursor = at(&mut list, i);
-                let taken = cursor.take_current().map(|f| f.start_paddr());
+                let taken = cursor.take_current().map(tagged);
                 assert_eq!(taken, model.remove(i));
-                assert_eq!(cursor.current_paddr(), model.get(i).copied());
-                out.extend(taken);
+                assert_eq!(cursor.current_paddr(), model.get(i).map(|&(pa, _)| pa));
+                out.extend(taken.map(|(pa, _)| pa));
+            }
+            Op::Change(i) => {
+                let i = i % (model.len() + 1);
+                let mut cursor = at(&mut list, i);
+                let (meta, expected) = (cursor.current_meta_mut(), model.get_mut(i));
+                assert_eq!(meta.is_some(), expected.is_some());
+                if let (Some(meta), Some((_, expected))) = (meta, expected) {
+                    meta.0 += 1;
+                    *expected += 1;
+                }
             }
             Op::Clear => {
                 list = LinkedList::new();
-                out.extend(model.drain(..));
+                out.extend(model.drain(..).map(|(pa, _)| pa));
             }
         }
-        assert_eq!(list.size(), model.len());
-        assert_eq!(list.is_empty(), model.is_empty());
-        assert_eq!(list.front().map(|m| m.0), model.front().map(|pa| pa.0 as u64));
-        assert_eq!(list.back().map(|m| m.0), model.back().map(|pa| pa.0 as u64));
-        assert_eq!(walk(&mut list), model);
-        for i in 0..POOL {
-            let pa = nth(first, i);
-            assert_eq!(list.contains(pa), model.contains(&pa));
-            assert_eq!(is_unused(pa), !model.contains(&pa));
-        }
+        agree(&mut list, &model, first);
+    }
+}
+
+fn agree(list: &mut LinkedList<Tag>, model: &VecDeque<(Paddr, u64)>, first: Paddr) {
+    assert_eq!(list.size(), model.len());
+    assert_eq!(list.is_empty(), model.is_empty());
+    let tag = |&(_, tag): &(Paddr, u64)| tag;
+    assert_eq!(list.front().map(|m| m.0), model.front().map(tag));
+    assert_eq!(list.back().map(|m| m.0), model.back().map(tag));
+    assert_eq!(list.front_mut().map(|m| m.0), model.front().map(tag));
+    assert_eq!(list.back_mut().map(|m| m.0), model.back().map(tag));
+    assert_eq!(walk(list), *model);
+    for i in 0..POOL {
+        let pa = nth(first, i);
+        let inside = model.iter().any(|&(at, _)| at == pa);
+        assert_eq!(list.contains(pa), inside);
+        assert_eq!(is_unused(pa), !inside);
     }
 }
 
@@ -226,6 +250,53 @@ fn metadata_with_links_may_fill_the_slot() {
     let mut frame = list.pop_front().unwrap();
     frame.meta_mut().meta_mut().0[1] = 7;
     assert_eq!(frame.meta().meta().0, [1, 7, 3]);
+}
+
+/// The tags of a list, as the frames have them.
+fn tags(list: &mut LinkedList<Tag>) -> Vec<u64> {
+    let mut tags = Vec::new();
+    let mut cursor = list.cursor_front_mut();
+    while let Some(tag) = cursor.current_meta() {
+        tags.push(tag.0);
+        cursor.move_next();
+    }
+    tags
+}
+
+#[test]
+fn metadata_in_a_list_are_changed_in_place() {
+    let (mut list, first) = list(4);
+    let base = first.0 as u64;
+    let step = PAGE_SIZE as u64;
+    list.front_mut().unwrap().0 = 1;
+    list.back_mut().unwrap().0 = 4;
+    let mut cursor = list.cursor_front_mut();
+    cursor.move_next();
+    cursor.current_meta_mut().unwrap().0 += 1;
+    assert_eq!(cursor.current_meta().unwrap().0, base + step + 1);
+    assert_eq!(tags(&mut list), [1, base + step + 1, base + 2 * step, 4]);
+
+    // A frame keeps its metadata in and out of the list, and its neighbours keep theirs.
+    let mut cursor = at(&mut list, 1);
+    let mut taken = cursor.take_current().unwrap();
+    assert_eq!(taken.meta().meta().0, base + step + 1);
+    taken.meta_mut().meta_mut().0 = 2;
+    cursor.insert_before(taken);
+    assert_eq!(tags(&mut list), [1, 2, base + 2 * step, 4]);
+    assert_eq!(list.pop_front().unwrap().meta().meta().0, 1);
+    assert_eq!(list.pop_back().unwrap().meta().meta().0, 4);
+    assert_eq!(tags(&mut list), [2, base + 2 * step]);
+}
+
+#[test]
+fn there_is_nothing_to_change_at_the_end() {
+    let (mut list, first) = list(1);
+    let mut cursor = list.cursor_front_mut();
+    cursor.move_next();
+    assert!(cursor.current_meta_mut().is_none());
+    assert_eq!(list.pop_back().unwrap().start_paddr(), first);
+    assert!(list.front_mut().is_none() && list.back_mut().is_none());
+    assert!(list.cursor_back_mut().current_meta_mut().is_none());
 }
 
 #[test]

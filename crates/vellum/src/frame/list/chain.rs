@@ -53,6 +53,11 @@ impl ListOwn {
         self.toks[pa].perm.content()
     }
 
+    /// What is known of the metadata of the frames, in order.
+    pub open spec fn metas(self) -> Seq<Seq<int>> {
+        Seq::new(self.order.len(), |i: int| inner(self.content(self.order[i])))
+    }
+
     /// The frame at a place belongs to the list, is marked with the list's number, and linked to its neighbours.
     pub open spec fn node<M>(self, number: u64, i: int) -> bool {
         &&& self.has(self.order[i])
@@ -173,6 +178,7 @@ fn set_links<M: AnyFrameMeta>(slot: &'static MetaSlot, tok: &mut Tracked<UniqueO
         final(tok)@.perm.mark == old(tok)@.perm.mark,
         is_link::<M>(old(tok)@.perm.content()),
         final(tok)@.perm.content() == relinked(relinked(old(tok)@.perm.content(), 0, next), 1, prev),
+        inner(final(tok)@.perm.content()) == inner(old(tok)@.perm.content()),
     opens_invariants none
     no_unwind
 {
@@ -186,6 +192,7 @@ fn set_links<M: AnyFrameMeta>(slot: &'static MetaSlot, tok: &mut Tracked<UniqueO
     proof {
         link.shape();
         assert(link.repr() =~= before.update(0, next as int).update(1, prev as int));
+        assert(link.repr().skip(2) =~= before.skip(2));
     }
 }
 
@@ -201,6 +208,7 @@ fn set_next<M: AnyFrameMeta>(own: &mut Tracked<ListOwn>, pa: Paddr, next: usize)
         final(own)@.has(pa),
         final(own)@.toks[pa].perm.mark == old(own)@.toks[pa].perm.mark,
         final(own)@.content(pa) == relinked(old(own)@.content(pa), 0, next),
+        inner(final(own)@.content(pa)) == inner(old(own)@.content(pa)),
     opens_invariants none
     no_unwind
 {
@@ -214,6 +222,7 @@ fn set_next<M: AnyFrameMeta>(own: &mut Tracked<ListOwn>, pa: Paddr, next: usize)
     proof {
         link.shape();
         assert(link.repr() =~= before.update(0, next as int));
+        assert(link.repr().skip(2) =~= before.skip(2));
     }
     put_tok(own, pa, tok);
     proof {
@@ -233,6 +242,7 @@ fn set_prev<M: AnyFrameMeta>(own: &mut Tracked<ListOwn>, pa: Paddr, prev: usize)
         final(own)@.has(pa),
         final(own)@.toks[pa].perm.mark == old(own)@.toks[pa].perm.mark,
         final(own)@.content(pa) == relinked(old(own)@.content(pa), 1, prev),
+        inner(final(own)@.content(pa)) == inner(old(own)@.content(pa)),
     opens_invariants none
     no_unwind
 {
@@ -246,6 +256,7 @@ fn set_prev<M: AnyFrameMeta>(own: &mut Tracked<ListOwn>, pa: Paddr, prev: usize)
     proof {
         link.shape();
         assert(link.repr() =~= before.update(1, prev as int));
+        assert(link.repr().skip(2) =~= before.skip(2));
     }
     put_tok(own, pa, tok);
     proof {
@@ -325,9 +336,9 @@ impl<M: AnyFrameMeta> Chain<M> {
         &&& self.len == order.len()
     }
 
-    /// What is known of the metadata of the frame at `pa`.
-    pub open spec fn meta_of(self, pa: Paddr) -> Seq<int> {
-        inner(self.own@.content(pa))
+    /// What is known of the metadata of the frames, in order.
+    pub open spec fn metas(self) -> Seq<Seq<int>> {
+        self.own@.metas()
     }
 
     /// No frames.
@@ -335,10 +346,14 @@ impl<M: AnyFrameMeta> Chain<M> {
         ensures
             r.wf(),
             r.order() == Seq::<Paddr>::empty(),
+            r.metas() == Seq::<Seq<int>>::empty(),
         no_unwind
     {
         let tracked (roll, _) = Roll::new(Set::empty());
         let tracked own = ListOwn { toks: Map::tracked_empty(), roll, order: Seq::empty() };
+        proof {
+            assert(own.metas() =~= Seq::empty());
+        }
         Chain { number: 0, head: None, tail: None, len: 0, own: Tracked(own), kind: PhantomData }
     }
 
@@ -358,8 +373,10 @@ impl<M: AnyFrameMeta> Chain<M> {
         ensures
             final(self).wf(),
             final(self).order() == old(self).order().insert(i, frame.pa()),
+            final(self).metas() == old(self).metas().insert(i, inner(frame.content())),
         no_unwind
     {
+        let ghost metas = self.own@.metas();
         let (slot, mut tok) = frame.into_parts();
         let pa = pa_of(slot);
         let ghost order = self.own@.order;
@@ -422,6 +439,20 @@ impl<M: AnyFrameMeta> Chain<M> {
                 }
                 assert(new[i] == pa);
             }
+            assert(self.own@.metas() =~= metas.insert(i, inner(frame.content()))) by {
+                assert forall|j: int| 0 <= j < new.len() implies #[trigger] self.own@.metas()[j] == metas.insert(
+                    i,
+                    inner(frame.content()),
+                )[j] by {
+                    if j < i {
+                        assert(own0.node::<M>(self.number, j));
+                    } else if j > i {
+                        assert(own0.node::<M>(self.number, j - 1));
+                    }
+                    assert(own1.toks.contains_key(new[j]));
+                    assert(own2.toks.contains_key(new[j]));
+                }
+            }
         }
     }
 
@@ -433,7 +464,9 @@ impl<M: AnyFrameMeta> Chain<M> {
         ensures
             final(self).wf(),
             final(self).order() == old(self).order().remove(i),
+            final(self).metas() == old(self).metas().remove(i),
             r.pa() == pa,
+            inner(r.content()) == old(self).metas()[i],
         no_unwind
     {
         let ghost own0 = self.own@;
@@ -499,6 +532,14 @@ impl<M: AnyFrameMeta> Chain<M> {
                     assert(order[if j < i { j } else { j + 1 }] == p);
                 }
             }
+            assert(self.own@.metas() =~= own0.metas().remove(i)) by {
+                assert forall|j: int| 0 <= j < new.len() implies #[trigger] self.own@.metas()[j]
+                    == own0.metas().remove(i)[j] by {
+                    assert(own0.node::<M>(self.number, if j < i { j } else { j + 1 }));
+                    assert(own1.toks.contains_key(new[j]));
+                    assert(own2.toks.contains_key(new[j]));
+                }
+            }
         }
         UniqueFrame::new(slot, tok)
     }
@@ -535,7 +576,7 @@ impl<M: AnyFrameMeta> Chain<M> {
             self.wf(),
             place(self.order(), i) == Some(pa),
         ensures
-            r.repr() == self.meta_of(pa),
+            r.repr() == self.metas()[i],
         no_unwind
     {
         proof {
@@ -546,6 +587,41 @@ impl<M: AnyFrameMeta> Chain<M> {
             link.shape();
         }
         &link.meta
+    }
+
+    /// Lends the metadata of the frame at a place, to be changed.
+    pub(super) fn meta_mut(&mut self, Ghost(i): Ghost<int>, pa: Paddr) -> (r: &mut M)
+        requires
+            old(self).wf(),
+            place(old(self).order(), i) == Some(pa),
+        ensures
+            final(self).wf(),
+            final(self).order() == old(self).order(),
+            r.repr() == old(self).metas()[i],
+            final(self).metas() == old(self).metas().update(i, final(r).repr()),
+        opens_invariants none
+        no_unwind
+    {
+        let ghost own0 = self.own@;
+        let ghost own1 = final(self).own@;
+        let number = self.number;
+        proof {
+            assert(own0.node::<M>(number, i));
+        }
+        let tracked tok = self.own.borrow_mut().toks.tracked_borrow_mut(pa);
+        let link = slot_of(pa).meta_mut_with::<Link<M>>(Tracked(&mut tok.perm.storage));
+        proof {
+            link.shape();
+            final(link).shape();
+        }
+        let meta = &mut link.meta;
+        proof {
+            assert forall|j: int| 0 <= j < own0.order.len() implies #[trigger] own1.node::<M>(number, j) by {
+                assert(own0.node::<M>(number, j));
+            }
+            assert(own1.metas() =~= own0.metas().update(i, final(meta).repr()));
+        }
+        meta
     }
 
     /// Tells whether the frame at an address is in the list.

@@ -34,6 +34,11 @@ impl<'a, M: AnyFrameMeta> CursorMut<'a, M> {
         self.at.list@
     }
 
+    /// What is known of the metadata of the frames in the list, in order: `repr` of each.
+    pub closed spec fn metas(&self) -> Seq<Seq<int>> {
+        self.at.list.metas()
+    }
+
     /// Which frame of the list it is at; at the end, how many frames there are.
     pub closed spec fn index(&self) -> int {
         self.at.index@
@@ -52,6 +57,7 @@ impl<'a, M: AnyFrameMeta> At<'a, M> {
         ensures
             final(self).wf(),
             final(self).list@ == old(self).list@.insert(old(self).index@, frame.pa()),
+            final(self).list.metas() == old(self).list.metas().insert(old(self).index@, inner(frame.content())),
             final(self).index@ == old(self).index@ + 1,
         no_unwind
     {
@@ -76,9 +82,12 @@ impl<'a, M: AnyFrameMeta> At<'a, M> {
             r matches Some(f) ==> {
                 &&& old(self).index@ < old(self).list@.len()
                 &&& f.pa() == old(self).list@[old(self).index@]
+                &&& inner(f.content()) == old(self).list.metas()[old(self).index@]
                 &&& final(self).list@ == old(self).list@.remove(old(self).index@)
+                &&& final(self).list.metas() == old(self).list.metas().remove(old(self).index@)
             },
-            r is None ==> old(self).index@ == old(self).list@.len() && final(self).list@ == old(self).list@,
+            r is None ==> old(self).index@ == old(self).list@.len() && final(self).list@ == old(self).list@
+                && final(self).list.metas() == old(self).list.metas(),
         no_unwind
     {
         let parts = self.list.parts.get_mut();
@@ -96,12 +105,37 @@ impl<'a, M: AnyFrameMeta> At<'a, M> {
         }
     }
 
+    fn meta_mut(&mut self) -> (r: Option<&mut M>)
+        requires
+            old(self).wf(),
+        ensures
+            final(self).wf(),
+            final(self).list@ == old(self).list@,
+            final(self).index == old(self).index,
+            r is Some <==> old(self).index@ < old(self).list@.len(),
+            r matches Some(meta) ==> meta.repr() == old(self).list.metas()[old(self).index@]
+                && final(self).list.metas() == old(self).list.metas().update(old(self).index@, final(meta).repr()),
+            r is None ==> final(self).list.metas() == old(self).list.metas(),
+        opens_invariants none
+        no_unwind
+    {
+        let parts = self.list.parts.get_mut();
+        proof {
+            use_type_invariant(&*parts);
+        }
+        match self.current {
+            Some(pa) => Some(parts.chain.meta_mut(self.index, pa)),
+            None => None,
+        }
+    }
+
     fn next(&mut self)
         requires
             old(self).wf(),
         ensures
             final(self).wf(),
             final(self).list@ == old(self).list@,
+            final(self).list.metas() == old(self).list.metas(),
             final(self).index@ == if old(self).index@ == old(self).list@.len() {
                 0
             } else {
@@ -131,6 +165,7 @@ impl<'a, M: AnyFrameMeta> At<'a, M> {
         ensures
             final(self).wf(),
             final(self).list@ == old(self).list@,
+            final(self).list.metas() == old(self).list.metas(),
             final(self).index@ == if old(self).index@ == 0 {
                 old(self).list@.len() as int
             } else {
@@ -160,7 +195,7 @@ impl<'a, M: AnyFrameMeta> At<'a, M> {
 #[verus_verify]
 impl<M: AnyFrameMeta> LinkedList<M> {
     /// A cursor at the first frame; at the end of an empty list.
-    #[verus_spec(r => ensures r@ == old(self)@, r.index() == 0)]
+    #[verus_spec(r => ensures r@ == old(self)@, r.metas() == old(self).metas(), r.index() == 0)]
     pub fn cursor_front_mut(&mut self) -> CursorMut<'_, M> {
         let parts = self.parts.get();
         proof! {
@@ -174,6 +209,7 @@ impl<M: AnyFrameMeta> LinkedList<M> {
     #[verus_spec(r =>
         ensures
             r@ == old(self)@,
+            r.metas() == old(self).metas(),
             r.index() == if old(self)@.len() == 0 { 0 } else { old(self)@.len() - 1 },
     )]
     pub fn cursor_back_mut(&mut self) -> CursorMut<'_, M> {
@@ -195,6 +231,7 @@ impl<M: AnyFrameMeta> CursorMut<'_, M> {
     #[verus_spec(
         ensures
             final(self)@ == old(self)@,
+            final(self).metas() == old(self).metas(),
             final(self).index() == if old(self).index() == old(self)@.len() { 0 } else { old(self).index() + 1 },
     )]
     pub fn move_next(&mut self) {
@@ -208,6 +245,7 @@ impl<M: AnyFrameMeta> CursorMut<'_, M> {
     #[verus_spec(
         ensures
             final(self)@ == old(self)@,
+            final(self).metas() == old(self).metas(),
             final(self).index() == if old(self).index() == 0 {
                 old(self)@.len() as int
             } else {
@@ -231,7 +269,11 @@ impl<M: AnyFrameMeta> CursorMut<'_, M> {
     }
 
     /// Lends the metadata of the frame that it is at.
-    #[verus_spec(r => ensures r is Some <==> self.index() < self@.len())]
+    #[verus_spec(r =>
+        ensures
+            r is Some <==> self.index() < self@.len(),
+            r matches Some(meta) ==> meta.repr() == self.metas()[self.index()],
+    )]
     pub fn current_meta(&self) -> Option<&M> {
         proof! {
             use_type_invariant(self);
@@ -246,10 +288,28 @@ impl<M: AnyFrameMeta> CursorMut<'_, M> {
         }
     }
 
+    /// Lends the metadata of the frame that it is at, to be changed.
+    #[verus_spec(r =>
+        ensures
+            r is Some <==> old(self).index() < old(self)@.len(),
+            r matches Some(meta) ==> meta.repr() == old(self).metas()[old(self).index()]
+                && final(self).metas() == old(self).metas().update(old(self).index(), final(meta).repr()),
+            r is None ==> final(self).metas() == old(self).metas(),
+            final(self)@ == old(self)@,
+            final(self).index() == old(self).index(),
+    )]
+    pub fn current_meta_mut(&mut self) -> Option<&mut M> {
+        proof! {
+            use_type_invariant(&*self);
+        }
+        self.at.meta_mut()
+    }
+
     /// Puts a frame before the one that it is at; at the end, after the last. The cursor stays where it is.
     #[verus_spec(
         ensures
             final(self)@ == old(self)@.insert(old(self).index(), frame.pa()),
+            final(self).metas() == old(self).metas().insert(old(self).index(), inner(frame.content())),
             final(self).index() == old(self).index() + 1,
     )]
     pub fn insert_before(&mut self, frame: UniqueFrame<Link<M>>) {
@@ -266,9 +326,12 @@ impl<M: AnyFrameMeta> CursorMut<'_, M> {
             r matches Some(f) ==> {
                 &&& old(self).index() < old(self)@.len()
                 &&& f.pa() == old(self)@[old(self).index()]
+                &&& inner(f.content()) == old(self).metas()[old(self).index()]
                 &&& final(self)@ == old(self)@.remove(old(self).index())
+                &&& final(self).metas() == old(self).metas().remove(old(self).index())
             },
-            r is None ==> old(self).index() == old(self)@.len() && final(self)@ == old(self)@,
+            r is None ==> old(self).index() == old(self)@.len() && final(self)@ == old(self)@
+                && final(self).metas() == old(self).metas(),
     )]
     pub fn take_current(&mut self) -> Option<UniqueFrame<Link<M>>> {
         proof! {

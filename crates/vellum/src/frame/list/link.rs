@@ -116,6 +116,14 @@ impl<M: AnyFrameMeta + AnyUFrameMeta> AnyUFrameMeta for Link<M> {
 }
 
 impl<M: AnyFrameMeta> Link<M> {
+    /// What is known of the metadata inside is known of a slot with the link.
+    pub proof fn knows(&self)
+        ensures
+            inner(typed(*self)) == self@.repr(),
+    {
+        self.shape();
+    }
+
     /// The proofs know both neighbours, and what they know of the metadata.
     pub(super) proof fn shape(&self)
         ensures
@@ -141,7 +149,7 @@ pub open spec fn is_between<M>(c: Content, prev: Option<Paddr>, next: Option<Pad
     &&& c->repr[1] == word(prev)
 }
 
-/// What is known of the metadata in a slot with a link.
+/// What is known of the metadata in a slot with a link; see [`Link::knows`].
 pub open spec fn inner(c: Content) -> Seq<int> {
     c->repr.skip(2)
 }
