@@ -4,11 +4,10 @@ use crate::memory::Memory;
 use crate::worker::Worker;
 use crate::{BootError, MachineConfig, Speculation, holes};
 use std::sync::atomic::{AtomicBool, Ordering};
-use vellum::boot::{EarlyAllocator, MemoryMap, MemoryRegion};
+use vellum::boot::{EarlyAllocator, MemoryMap, MemoryRegion, metadata_frames};
 use vellum_machine::addr::PAGE_SIZE;
 use vellum_machine::arch::hosted::{self, Power, PowerError};
 use vellum_machine::cpu::{CpuId, CpuSet};
-use vellum_machine::layout::META_SLOT_SIZE;
 
 /// The machine of this process, with the frame layer running on it.
 ///
@@ -57,9 +56,8 @@ impl Machine {
         let mut memory = Memory::new(config.memory)?;
         let mut early = EarlyAllocator::new(holes::memory_map(&config)?);
         let frames = config.memory / PAGE_SIZE;
-        let metadata_frames = (frames * META_SLOT_SIZE).div_ceil(PAGE_SIZE);
-        let metadata = early.alloc(metadata_frames, PAGE_SIZE).map_err(BootError::Metadata)?;
-        memory.map_metadata(metadata, metadata_frames * PAGE_SIZE)?;
+        let metadata = early.alloc_metadata(frames).map_err(BootError::Metadata)?;
+        memory.map_metadata(metadata, metadata_frames(frames) * PAGE_SIZE)?;
         let mut workers =
             CpuSet::first(config.cpus).iter().map(Worker::new).collect::<Result<Vec<_>, _>>()?;
 

@@ -3,6 +3,12 @@
 use super::{MapError, MemoryMap, MemoryRegion, MemoryRegionType};
 use core::fmt;
 use vellum_machine::addr::{PAGE_SIZE, Paddr};
+use vellum_machine::layout::META_SLOT_SIZE;
+
+/// Returns how many frames hold the metadata of `nr_frames` frames: one for each 64, or 16 MiB for each GiB.
+pub const fn metadata_frames(nr_frames: usize) -> usize {
+    nr_frames.div_ceil(PAGE_SIZE / META_SLOT_SIZE)
+}
 
 /// Why early memory could not be had.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,8 +61,8 @@ impl From<MapError> for EarlyAllocError {
 
 /// Hands out usable memory of a [`MemoryMap`] for good, lowest address first.
 ///
-/// What it gives away stands in the map as [`MemoryRegionType::BootAllocated`], so that nobody takes it for free
-/// memory afterwards. Nothing can be given back.
+/// What it gives away stands in the map as [`MemoryRegionType::BootAllocated`] or [`MemoryRegionType::Metadata`], so
+/// that nobody takes it for free memory afterwards. Nothing can be given back.
 #[derive(Clone, Debug)]
 pub struct EarlyAllocator {
     map: MemoryMap,
@@ -78,6 +84,24 @@ impl EarlyAllocator {
     ///
     /// The map is then as before.
     pub fn alloc(&mut self, frames: usize, align: usize) -> Result<Paddr, EarlyAllocError> {
+        self.alloc_as(frames, align, MemoryRegionType::BootAllocated)
+    }
+
+    /// Hands out the frames for the metadata of the first `nr_frames` frames of physical memory, as many as
+    /// [`metadata_frames`] says.
+    ///
+    /// # Errors
+    /// As [`alloc`](Self::alloc).
+    pub fn alloc_metadata(&mut self, nr_frames: usize) -> Result<Paddr, EarlyAllocError> {
+        self.alloc_as(metadata_frames(nr_frames), PAGE_SIZE, MemoryRegionType::Metadata)
+    }
+
+    fn alloc_as(
+        &mut self,
+        frames: usize,
+        align: usize,
+        kind: MemoryRegionType,
+    ) -> Result<Paddr, EarlyAllocError> {
         if frames == 0 {
             return Err(EarlyAllocError::Empty);
         }
@@ -87,7 +111,7 @@ impl EarlyAllocator {
         let no_memory = EarlyAllocError::NoMemory { frames, align };
         let len = frames.checked_mul(PAGE_SIZE).ok_or(no_memory)?;
         let base = self.map.find_usable(len, align).ok_or(no_memory)?;
-        self.map.reserve(MemoryRegion::new(base, len, MemoryRegionType::BootAllocated))?;
+        self.map.reserve(MemoryRegion::new(base, len, kind))?;
         Ok(base)
     }
 
@@ -132,6 +156,19 @@ mod tests {
             assert_eq!(early.alloc(frames, align), Err(EarlyAllocError::NoMemory { frames, align }));
         }
         assert_eq!(*early.map(), before);
+    }
+
+    #[test]
+    fn metadata_take_one_frame_in_64() {
+        assert_eq!([0, 1, 64, 65, 0x4_0000].map(metadata_frames), [0, 1, 1, 2, 0x1000]);
+        assert_eq!(metadata_frames(usize::MAX), usize::MAX / 64 + 1);
+        let mut early = allocator();
+        assert_eq!(early.alloc_metadata(0), Err(EarlyAllocError::Empty));
+        let base = early.alloc_metadata(3 * 64 - 1).unwrap();
+        assert_eq!(early.map().bytes_of(MemoryRegionType::Metadata), 3 * PAGE_SIZE);
+        assert_eq!(early.map().kind_of(base), Some(MemoryRegionType::Metadata));
+        let error = EarlyAllocError::NoMemory { frames: metadata_frames(usize::MAX), align: PAGE_SIZE };
+        assert_eq!(early.alloc_metadata(usize::MAX), Err(error));
     }
 
     #[test]

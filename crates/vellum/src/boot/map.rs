@@ -89,7 +89,7 @@ impl MemoryMap {
     ///
     /// Memory of devices often lies far above it.
     pub fn ram_end(&self) -> Paddr {
-        let ram = |region: &&MemoryRegion| region.kind <= MemoryRegionType::BootAllocated;
+        let ram = |region: &&MemoryRegion| region.kind <= MemoryRegionType::Metadata;
         self.regions().iter().rfind(ram).map_or(Paddr(0), MemoryRegion::end)
     }
 
@@ -245,8 +245,18 @@ mod tests {
         assert_eq!(map.bytes_of(Usable), 0x8000);
     }
 
-    const KINDS: [MemoryRegionType; 9] =
-        [Usable, Reclaimable, BootAllocated, Framebuffer, Module, Kernel, NonVolatileSleep, Reserved, Bad];
+    const KINDS: [MemoryRegionType; 10] = [
+        Usable,
+        Reclaimable,
+        BootAllocated,
+        Metadata,
+        Framebuffer,
+        Module,
+        Kernel,
+        NonVolatileSleep,
+        Reserved,
+        Bad,
+    ];
     const MODEL_FRAMES: usize = 40;
 
     /// Says of one frame what the entries say, without any sweep.

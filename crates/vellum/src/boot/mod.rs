@@ -9,6 +9,6 @@ mod early;
 mod map;
 mod region;
 
-pub use early::{EarlyAllocError, EarlyAllocator};
+pub use early::{EarlyAllocError, EarlyAllocator, metadata_frames};
 pub use map::{MAX_REGIONS, MapError, MemoryMap};
 pub use region::{MemoryRegion, MemoryRegionType};

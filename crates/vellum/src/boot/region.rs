@@ -14,6 +14,8 @@ pub enum MemoryRegionType {
     Reclaimable,
     /// Memory that the [`EarlyAllocator`](super::EarlyAllocator) gave away.
     BootAllocated,
+    /// Memory that holds the metadata of frames.
+    Metadata,
     /// The memory of a display.
     Framebuffer,
     /// A module or initial file system that the boot loader put there.

@@ -1,5 +1,6 @@
 //! Segments.
 use crate::support::*;
+use proptest::prelude::*;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use vellum::frame::{AnyFrameMeta, Frame, GetFrameError, Segment, SegmentError, USegment};
@@ -161,6 +162,54 @@ fn slices_add_counts() {
     assert_eq!(counts(pa), [0, 1, 2, 0]);
     drop((middle, again));
     assert!(all_unused(pa, 4));
+}
+
+/// Offsets near the borders of a segment of `n` frames, and nonsense.
+fn offset(n: usize) -> impl Strategy<Value = usize> {
+    prop_oneof![
+        4 => (0..n + 3).prop_map(|i| i * PAGE_SIZE),
+        1 => 0..n * PAGE_SIZE + 2,
+        1 => any::<usize>(),
+        1 => (0usize..3).prop_map(|i| usize::MAX - i),
+        1 => (0usize..3).prop_map(|i| usize::MAX - 4095 - i * PAGE_SIZE),
+    ]
+}
+
+#[test]
+fn every_offset_has_an_answer() {
+    const N: usize = 5;
+    let pa = frames(N);
+    let aligned = |offset: usize| offset.is_multiple_of(PAGE_SIZE);
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1024) };
+    proptest!(config, |(start in offset(N), end in offset(N), at in offset(N))| {
+        let segment = named(pa, N);
+        let good = aligned(start) && aligned(end) && start <= end && end <= N * PAGE_SIZE;
+        match segment.slice(start..end) {
+            Ok(slice) => {
+                prop_assert!(good);
+                prop_assert_eq!(slice.start_paddr().0, pa.0 + start);
+                prop_assert_eq!(slice.end_paddr().0, pa.0 + end);
+                let expected: [u64; N] =
+                    std::array::from_fn(|i| 1 + u64::from((start..end).contains(&(i * PAGE_SIZE))));
+                prop_assert_eq!(counts(pa), expected);
+            }
+            Err(_) => prop_assert!(!good),
+        }
+        prop_assert_eq!(counts(pa), [1; N]);
+        match segment.split(at) {
+            Ok((a, b)) => {
+                prop_assert!(aligned(at) && 0 < at && at < N * PAGE_SIZE);
+                prop_assert_eq!((a.start_paddr(), a.size()), (pa, at));
+                prop_assert_eq!((b.start_paddr(), b.end_paddr()), (a.end_paddr(), nth(pa, N)));
+                prop_assert_eq!(counts(pa), [1; N]);
+            }
+            Err(refused) => {
+                prop_assert!(!aligned(at) || at == 0 || at >= N * PAGE_SIZE);
+                prop_assert_eq!((refused.segment.start_paddr(), refused.segment.nr_pages()), (pa, N));
+            }
+        }
+        prop_assert!(all_unused(pa, N));
+    });
 }
 
 #[test]

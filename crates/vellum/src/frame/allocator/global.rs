@@ -47,6 +47,13 @@ pub fn dealloc(paddr: Paddr, frames: usize) {
     }
 }
 
+/// Adds free memory to the global allocator.
+pub(super) fn add_free(paddr: Paddr, frames: usize) {
+    if let Some(allocator) = GLOBAL.get() {
+        allocator.add_free(paddr, frames);
+    }
+}
+
 /// Gives one frame back: the hook for frames whose last handle is gone.
 pub(super) fn dealloc_one(paddr: Paddr) {
     dealloc(paddr, 1);

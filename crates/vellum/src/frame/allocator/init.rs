@@ -18,9 +18,10 @@ static MAGAZINES: CpuLocal<Magazine> = CpuLocal::new();
 /// Makes a [`BuddyAllocator`] of the usable memory that early allocation left, and registers it.
 ///
 /// Frames must have metadata by now. The allocator's tables, [`Parts::BYTES`] for each 2 MiB up to the end of memory, are
-/// the last that `early` hands out. Everything that is not usable is withheld for good: its frames get metadata of type
-/// [`Withheld`](super::Withheld). Returns the map with everything that was given away at boot. Frames whose last handle
-/// is dropped go back to the allocator.
+/// the last that `early` hands out. Everything that is not usable is withheld: its frames get metadata of type
+/// [`Withheld`](super::Withheld), for good or, in reclaimable memory, until
+/// [`reclaim_boot_memory`](super::reclaim_boot_memory). Returns the map with everything that was given away at boot.
+/// Frames whose last handle is dropped go back to the allocator.
 ///
 /// # Errors
 /// - [`AllocInitError::AlreadySet`] where an allocator is registered,

@@ -35,7 +35,7 @@ pub use pool::free::{PoolStep, history, lemma_not_free_until_given};
 pub use pool::{Chunk, MAX_ORDER};
 pub use request::FrameRequest;
 pub use statistics::FrameStatistics;
-pub use withheld::Withheld;
+pub use withheld::{Withheld, reclaim_boot_memory};
 
 use vellum_machine::addr::Paddr;
 

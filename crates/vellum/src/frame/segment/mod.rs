@@ -99,12 +99,9 @@ pub trait MetaFn<M> {
 
 /// A closure of code that is not verified.
 #[verifier::external]
-struct ByClosure<F>(F);
-
-#[verifier::external]
-impl<M, F: FnMut(Paddr) -> M> MetaFn<M> for ByClosure<F> {
+impl<M, F: FnMut(Paddr) -> M> MetaFn<M> for F {
     fn meta_at(&mut self, paddr: Paddr) -> M {
-        (self.0)(paddr)
+        self(paddr)
     }
 }
 
@@ -431,9 +428,15 @@ impl<M: AnyFrameMeta> Segment<M> {
     /// - [`SegmentError::Frame`]: an end of the range is misaligned or beyond physical memory, or one of the
     ///   frames is not unused; the cause names the address.
     /// - [`SegmentError::Reversed`]: the range ends before it starts.
-    #[cfg_attr(verus_keep_ghost, verifier::external)]
-    pub fn from_unused(range: Range<Paddr>, metadata: impl FnMut(Paddr) -> M) -> Result<Self, SegmentError> {
-        Self::from_unused_by(range, ByClosure(metadata))
+    #[verus_spec(r =>
+        ensures
+            r matches Ok(s) ==> s.spans(range.start, range.end),
+    )]
+    pub fn from_unused<F>(range: Range<Paddr>, metadata: F) -> Result<Self, SegmentError>
+    where
+        F: FnMut(Paddr) -> M + MetaFn<M>,
+    {
+        Self::from_unused_by(range, metadata)
     }
 
     /// As [`from_unused`](Self::from_unused), for verified code, which passes a type instead of a closure.
@@ -442,6 +445,23 @@ impl<M: AnyFrameMeta> Segment<M> {
             r matches Ok(s) ==> s.spans(range.start, range.end),
     )]
     pub fn from_unused_by<F: MetaFn<M>>(range: Range<Paddr>, metadata: F) -> Result<Self, SegmentError> {
+        match Self::from_unused_prefix_by(range, metadata)? {
+            (segment, None) => Ok(segment),
+            (_, Some(cause)) => Err(SegmentError::Frame(cause)),
+        }
+    }
+
+    /// Takes the unused frames of a range up to the first that cannot be had, and says why that one cannot.
+    #[verus_spec(r =>
+        ensures
+            r matches Ok((s, None)) ==> s.spans(range.start, range.end),
+            r matches Ok((s, Some(e))) ==> s.start() == range.start && s.end().0 < range.end.0
+                && judges(e, s.end()) && !(e is Unused),
+    )]
+    pub(crate) fn from_unused_prefix_by<F: MetaFn<M>>(
+        range: Range<Paddr>,
+        metadata: F,
+    ) -> Result<(Self, Option<GetFrameError>), SegmentError> {
         let Range { start, end } = range;
         check_range(start, end)?;
         let mut metadata = metadata;
@@ -449,6 +469,8 @@ impl<M: AnyFrameMeta> Segment<M> {
         let mut p = start;
         #[cfg_attr(verus_keep_ghost, verus_spec(
             invariant
+                start == range.start,
+                end == range.end,
                 is_range(p, end),
                 segment.spans(start, p),
             decreases end.0 - p.0,
@@ -456,11 +478,11 @@ impl<M: AnyFrameMeta> Segment<M> {
         while p.0 < end.0 {
             match Frame::from_unused(p, metadata.meta_at(p)) {
                 Ok(frame) => segment = segment.with(frame),
-                Err(cause) => return Err(SegmentError::Frame(cause)),
+                Err(cause) => return Ok((segment, Some(cause))),
             }
             p = after(p);
         }
-        Ok(segment)
+        Ok((segment, None))
     }
 }
 
