@@ -200,32 +200,6 @@ impl<M: ?Sized + FrameKind> Segment<M> {
         Segment { parts: Owned::new(Parts { start, end: after(end), toks, kind: PhantomData }) }
     }
 
-    /// Takes the first frame out.
-    #[verus_spec(r =>
-        ensures
-            r matches Some(f) ==> f.pa() == old(self).start()
-                && final(self).start().0 == old(self).start().0 + PAGE_SIZE
-                && final(self).end() == old(self).end(),
-            r is None ==> old(self).start() == old(self).end()
-                && final(self).spans(old(self).start(), old(self).end()),
-    )]
-    fn take_first(&mut self) -> Option<Frame<M>> {
-        let (start, end) = self.bounds();
-        if start.0 == end.0 {
-            return None;
-        }
-        let mut all = Segment::empty_at(end);
-        core::mem::swap(self, &mut all);
-        let parts = all.parts.into_inner();
-        proof! {
-            use_type_invariant(&parts);
-        }
-        let Parts { start, end, mut toks, .. } = parts;
-        let tok = take::<M>(&mut toks, start);
-        *self = Segment { parts: Owned::new(Parts { start: after(start), end, toks, kind: PhantomData }) };
-        Some(Frame::new(slot_of(start), tok))
-    }
-
     /// Where it starts and ends.
     #[verus_spec(r =>
         ensures
@@ -496,20 +470,75 @@ impl<M: ?Sized + FrameKind> Clone for Segment<M> {
     }
 }
 
-#[cfg_attr(verus_keep_ghost, verifier::external)]
+verus! {
+
+// What comes next, the contract of `next` says; nothing is prophesied.
+#[cfg(verus_keep_ghost)]
+impl<M: ?Sized + FrameKind> vstd::std_specs::iter::IteratorSpecImpl for Segment<M> {
+    open spec fn obeys_prophetic_iter_laws(&self) -> bool {
+        false
+    }
+
+    open spec fn remaining(&self) -> Seq<Frame<M>> {
+        Seq::empty()
+    }
+
+    open spec fn will_return_none(&self) -> bool {
+        true
+    }
+
+    open spec fn decrease(&self) -> Option<nat> {
+        None
+    }
+
+    open spec fn initial_value_relation(&self, _init: &Self) -> bool {
+        true
+    }
+
+    open spec fn peek(&self, _index: int) -> Option<Frame<M>> {
+        None
+    }
+}
+
+} // verus!
+
+#[verus_verify]
 impl<M: ?Sized + FrameKind> Iterator for Segment<M> {
     type Item = Frame<M>;
 
+    /// Takes the first frame out.
+    #[verus_spec(r =>
+        ensures
+            r matches Some(f) ==> f.pa() == old(self).start()
+                && final(self).start().0 == old(self).start().0 + PAGE_SIZE
+                && final(self).end() == old(self).end(),
+            r is None ==> old(self).start() == old(self).end()
+                && final(self).spans(old(self).start(), old(self).end()),
+    )]
     fn next(&mut self) -> Option<Frame<M>> {
-        self.take_first()
+        let (start, end) = self.bounds();
+        if start.0 == end.0 {
+            return None;
+        }
+        let mut all = Segment::empty_at(end);
+        core::mem::swap(self, &mut all);
+        let parts = all.parts.into_inner();
+        proof! {
+            use_type_invariant(&parts);
+        }
+        let Parts { start, end, mut toks, .. } = parts;
+        let tok = take::<M>(&mut toks, start);
+        *self = Segment { parts: Owned::new(Parts { start: after(start), end, toks, kind: PhantomData }) };
+        Some(Frame::new(slot_of(start), tok))
     }
 
+    #[verus_spec(r => ensures r.0 == (self.end().0 - self.start().0) / PAGE_SIZE as int, r.1 == Some(r.0))]
     fn size_hint(&self) -> (usize, Option<usize>) {
         (self.nr_pages(), Some(self.nr_pages()))
     }
 }
 
-#[cfg_attr(verus_keep_ghost, verifier::external)]
+#[verus_verify]
 impl<M: ?Sized + FrameKind> ExactSizeIterator for Segment<M> {}
 
 #[cfg_attr(verus_keep_ghost, verifier::external)]
