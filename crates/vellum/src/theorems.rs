@@ -6,6 +6,7 @@ use crate::frame::allocator::{PoolStep, history, lemma_not_free_until_given};
 use crate::frame::list::ListOwn;
 use crate::frame::protocol::*;
 use crate::frame::slot::*;
+use crate::frame::{AnyFrameMeta, Link, LinkedList, UniqueFrame};
 use crate::page_table::config::*;
 use crate::page_table::entry::*;
 use crate::page_table::mmu::*;
@@ -90,6 +91,18 @@ pub proof fn a_frame_is_in_at_most_one_list<M, N>(
     assert(a.node::<M>(number_a, a.order.index_of(pa)));
     assert(b.node::<N>(number_b, b.order.index_of(pa)));
     b.excludes(a.toks.tracked_borrow_mut(pa), pa);
+}
+
+/// **A list keeps what its cursor did.** What the cursor's contracts say of the list holds of it when the cursor is gone.
+pub fn a_list_keeps_what_its_cursor_did<M: AnyFrameMeta>(list: &mut LinkedList<M>, frame: UniqueFrame<Link<M>>)
+    ensures
+        final(list)@ == old(list)@.insert(0, frame.pa()),
+{
+    let mut cursor = list.cursor_front_mut();
+    cursor.insert_before(frame);
+    proof {
+        cursor.leaves_what_it_has();
+    }
 }
 
 /// **No frame is handed out twice.** What two steps take from the pool of free frames has no frame in common, unless

@@ -39,6 +39,22 @@ impl<'a, M: AnyFrameMeta> CursorMut<'a, M> {
         self.at.list.metas()
     }
 
+    /// The list as it will be when the cursor is gone.
+    #[verifier::prophetic]
+    pub closed spec fn outcome(self) -> LinkedList<M> {
+        self.at.outcome()
+    }
+
+    /// When the cursor is gone, the list is as the cursor left it.
+    pub proof fn leaves_what_it_has(self)
+        requires
+            has_resolved(self),
+        ensures
+            self.outcome()@ == self@,
+            self.outcome().metas() == self.metas(),
+    {
+    }
+
     /// Which frame of the list it is at; at the end, how many frames there are.
     pub closed spec fn index(&self) -> int {
         self.at.index@
@@ -51,11 +67,17 @@ impl<'a, M: AnyFrameMeta> At<'a, M> {
         &&& self.current == place(self.list@, self.index@)
     }
 
+    #[verifier::prophetic]
+    spec fn outcome(self) -> LinkedList<M> {
+        *final(self.list)
+    }
+
     fn insert_before(&mut self, frame: UniqueFrame<Link<M>>)
         requires
             old(self).wf(),
         ensures
             final(self).wf(),
+            final(self).outcome() == old(self).outcome(),
             final(self).list@ == old(self).list@.insert(old(self).index@, frame.pa()),
             final(self).list.metas() == old(self).list.metas().insert(old(self).index@, inner(frame.content())),
             final(self).index@ == old(self).index@ + 1,
@@ -78,6 +100,7 @@ impl<'a, M: AnyFrameMeta> At<'a, M> {
             old(self).wf(),
         ensures
             final(self).wf(),
+            final(self).outcome() == old(self).outcome(),
             final(self).index@ == old(self).index@,
             r matches Some(f) ==> {
                 &&& old(self).index@ < old(self).list@.len()
@@ -110,6 +133,7 @@ impl<'a, M: AnyFrameMeta> At<'a, M> {
             old(self).wf(),
         ensures
             final(self).wf(),
+            final(self).outcome() == old(self).outcome(),
             final(self).list@ == old(self).list@,
             final(self).index == old(self).index,
             r is Some <==> old(self).index@ < old(self).list@.len(),
@@ -134,6 +158,7 @@ impl<'a, M: AnyFrameMeta> At<'a, M> {
             old(self).wf(),
         ensures
             final(self).wf(),
+            final(self).outcome() == old(self).outcome(),
             final(self).list@ == old(self).list@,
             final(self).list.metas() == old(self).list.metas(),
             final(self).index@ == if old(self).index@ == old(self).list@.len() {
@@ -164,6 +189,7 @@ impl<'a, M: AnyFrameMeta> At<'a, M> {
             old(self).wf(),
         ensures
             final(self).wf(),
+            final(self).outcome() == old(self).outcome(),
             final(self).list@ == old(self).list@,
             final(self).list.metas() == old(self).list.metas(),
             final(self).index@ == if old(self).index@ == 0 {
@@ -195,7 +221,13 @@ impl<'a, M: AnyFrameMeta> At<'a, M> {
 #[verus_verify]
 impl<M: AnyFrameMeta> LinkedList<M> {
     /// A cursor at the first frame; at the end of an empty list.
-    #[verus_spec(r => ensures r@ == old(self)@, r.metas() == old(self).metas(), r.index() == 0)]
+    #[verus_spec(r =>
+        ensures
+            r@ == old(self)@,
+            r.metas() == old(self).metas(),
+            r.index() == 0,
+            r.outcome() == *final(self),
+    )]
     pub fn cursor_front_mut(&mut self) -> CursorMut<'_, M> {
         let parts = self.parts.get();
         proof! {
@@ -211,6 +243,7 @@ impl<M: AnyFrameMeta> LinkedList<M> {
             r@ == old(self)@,
             r.metas() == old(self).metas(),
             r.index() == if old(self)@.len() == 0 { 0 } else { old(self)@.len() - 1 },
+            r.outcome() == *final(self),
     )]
     pub fn cursor_back_mut(&mut self) -> CursorMut<'_, M> {
         let parts = self.parts.get();
@@ -232,6 +265,7 @@ impl<M: AnyFrameMeta> CursorMut<'_, M> {
         ensures
             final(self)@ == old(self)@,
             final(self).metas() == old(self).metas(),
+            final(self).outcome() == old(self).outcome(),
             final(self).index() == if old(self).index() == old(self)@.len() { 0 } else { old(self).index() + 1 },
     )]
     pub fn move_next(&mut self) {
@@ -246,6 +280,7 @@ impl<M: AnyFrameMeta> CursorMut<'_, M> {
         ensures
             final(self)@ == old(self)@,
             final(self).metas() == old(self).metas(),
+            final(self).outcome() == old(self).outcome(),
             final(self).index() == if old(self).index() == 0 {
                 old(self)@.len() as int
             } else {
@@ -297,6 +332,7 @@ impl<M: AnyFrameMeta> CursorMut<'_, M> {
             r is None ==> final(self).metas() == old(self).metas(),
             final(self)@ == old(self)@,
             final(self).index() == old(self).index(),
+            final(self).outcome() == old(self).outcome(),
     )]
     pub fn current_meta_mut(&mut self) -> Option<&mut M> {
         proof! {
@@ -311,6 +347,7 @@ impl<M: AnyFrameMeta> CursorMut<'_, M> {
             final(self)@ == old(self)@.insert(old(self).index(), frame.pa()),
             final(self).metas() == old(self).metas().insert(old(self).index(), inner(frame.content())),
             final(self).index() == old(self).index() + 1,
+            final(self).outcome() == old(self).outcome(),
     )]
     pub fn insert_before(&mut self, frame: UniqueFrame<Link<M>>) {
         proof! {
@@ -323,6 +360,7 @@ impl<M: AnyFrameMeta> CursorMut<'_, M> {
     #[verus_spec(r =>
         ensures
             final(self).index() == old(self).index(),
+            final(self).outcome() == old(self).outcome(),
             r matches Some(f) ==> {
                 &&& old(self).index() < old(self)@.len()
                 &&& f.pa() == old(self)@[old(self).index()]
