@@ -2,15 +2,11 @@
 //!
 //! Each step is one atomic access. It opens the slot's invariant, which says that the machine's count is the
 //! word's, makes the access, and moves the machine along.
-#![expect(
-    unsafe_code,
-    reason = "the stable compiler does not see the permission that filling a frame asks for"
-)]
 #![cfg_attr(
     not(verus_keep_ghost),
     allow(dead_code, unused_variables, reason = "tokens and permissions are for the proofs alone")
 )]
-mod inspect;
+mod access;
 
 use super::erased::*;
 use super::error::GetFrameError;
@@ -20,7 +16,7 @@ use super::vtable::*;
 use vellum_machine::addr::Paddr;
 use vellum_machine::atomic::RefCount;
 use vellum_machine::halt::halt;
-use vellum_machine::page::{PagePerm, zero};
+use vellum_machine::page::PagePerm;
 use vstd::atomic::PermissionU64;
 #[cfg(verus_keep_ghost)]
 use vstd::cell::CellId;
@@ -597,121 +593,6 @@ impl MetaSlot {
         proof { use_type_invariant(self); }
         let vt = self.vtable.read(Tracked(&own.perm.vtable));
         vt.d.drop_meta(&self.storage, pa, Tracked(&mut own.perm.storage), Tracked(&own.perm.page));
-    }
-
-    /// Lends the metadata to the holder of a token.
-    #[inline(always)]
-    pub(crate) fn meta<'a, M: AnyFrameMeta>(&'a self, Tracked(tok): Tracked<&'a SharedTok>) -> (r: &'a M)
-        requires
-            shared_of(*tok, *self),
-            tok.element().storage.holds::<M>(),
-        ensures
-            typed(*r) == tok.element().content(),
-        no_unwind
-    {
-        proof { use_type_invariant(self); }
-        proof { self.tracked_inst.borrow().token_is_occupied(tok.element(), tok); }
-        let tracked perm = self.tracked_inst.borrow().token_guards(tok.element(), tok);
-        self.storage.borrow::<M>(Tracked(&perm.storage))
-    }
-
-    /// The operations of the metadata's type, for the holder of a token.
-    #[inline(always)]
-    #[expect(clippy::explicit_auto_deref, reason = "the verifier has no implicit dereference")]
-    pub(crate) fn vtable(&self, Tracked(tok): Tracked<&SharedTok>) -> (r: VtRef)
-        requires
-            shared_of(*tok, *self),
-        ensures
-            tok.element().content() is Typed,
-            r.d.ty() == tok.element().content()->ty,
-        no_unwind
-    {
-        proof { use_type_invariant(self); }
-        proof { self.tracked_inst.borrow().token_is_occupied(tok.element(), tok); }
-        let tracked perm = self.tracked_inst.borrow().token_guards(tok.element(), tok);
-        *self.vtable.borrow(Tracked(&perm.vtable))
-    }
-
-    /// Lends the metadata to the holder of the permission to it.
-    #[inline(always)]
-    pub(crate) fn meta_with<'a, M: AnyFrameMeta>(&'a self, Tracked(perm): Tracked<&'a StoragePerm>) -> (r: &'a M)
-        requires
-            perm.id() == self.storage_id(),
-            perm.holds::<M>(),
-        ensures
-            typed(*r) == perm.content(),
-        no_unwind
-    {
-        proof { use_type_invariant(self); }
-        self.storage.borrow::<M>(Tracked(perm))
-    }
-
-    /// Lends the metadata to the unique owner.
-    #[inline(always)]
-    pub(crate) fn meta_unique<'a, M: AnyFrameMeta>(&'a self, Tracked(own): Tracked<&'a UniqueOwn>) -> (r: &'a M)
-        requires
-            own.of(*self),
-            own.perm.storage.holds::<M>(),
-        ensures
-            typed(*r) == own.perm.content(),
-        no_unwind
-    {
-        self.meta_with::<M>(Tracked(&own.perm.storage))
-    }
-
-    /// Lends the metadata to the holder of the permission to it, to be changed.
-    #[inline(always)]
-    pub(crate) fn meta_mut_with<'a, M: AnyFrameMeta>(
-        &'a self,
-        Tracked(perm): Tracked<&'a mut StoragePerm>,
-    ) -> (r: &'a mut M)
-        requires
-            old(perm).id() == self.storage_id(),
-            old(perm).holds::<M>(),
-        ensures
-            final(perm).id() == self.storage_id(),
-            typed(*r) == old(perm).content(),
-            typed(*final(r)) == final(perm).content(),
-        opens_invariants none
-        no_unwind
-    {
-        proof { use_type_invariant(self); }
-        self.storage.borrow_mut::<M>(Tracked(perm))
-    }
-
-    /// Lends the metadata to the unique owner, to be changed.
-    #[inline(always)]
-    pub(crate) fn meta_mut<'a, M: AnyFrameMeta>(&'a self, own: &'a mut Tracked<UniqueOwn>) -> (r: &'a mut M)
-        requires
-            old(own)@.of(*self),
-            old(own)@.perm.storage.holds::<M>(),
-        ensures
-            final(own)@.of(*self),
-            typed(*r) == old(own)@.perm.content(),
-            typed(*final(r)) == final(own)@.perm.content(),
-            final(own)@.perm.mark == old(own)@.perm.mark,
-        opens_invariants none
-        no_unwind
-    {
-        self.meta_mut_with::<M>(Tracked(&mut own.borrow_mut().perm.storage))
-    }
-
-    /// Fills the frame of the unique owner with zeros.
-    pub(crate) fn zero(&self, pa: Paddr, own: &mut Tracked<UniqueOwn>)
-        requires
-            pa == self.pa(),
-            old(own)@.of(*self),
-        ensures
-            final(own)@.of(*self),
-            final(own)@.perm.content() == old(own)@.perm.content(),
-        opens_invariants none
-        no_unwind
-    {
-        // SAFETY: the permission is the unique owner's.
-        unsafe { zero(pa, Tracked(&mut own.borrow_mut().perm.page)) };
-        proof {
-            own.borrow_mut().perm.page.open_up_in_place();
-        }
     }
 
     /// Marks the frame of the unique owner as one of a list, or of none; gives the entry in the old list back.
