@@ -1,6 +1,6 @@
 //! Runs of ones in a word: a word has a bit per frame, one for free.
 #[cfg(verus_keep_ghost)]
-use super::free::*;
+use super::words::*;
 use vstd::prelude::*;
 
 verus! {

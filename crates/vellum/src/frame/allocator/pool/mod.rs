@@ -18,7 +18,7 @@
 //!
 //! # What is proved
 //!
-//! The frames that are free are a set ([`Pool::free`]), and each operation does to the set what its contract says,
+//! The frames that are free are a set (`Pool::free`), and each operation does to the set what its contract says,
 //! without a precondition. Lists and places are not believed, so that nothing is to be proved about them: a link is
 //! followed where it leads into the table, and what a list proposes is taken where the bits agree.
 
@@ -30,6 +30,8 @@ mod count;
 pub mod free;
 mod shelves;
 mod table;
+#[cfg(verus_keep_ghost)]
+mod words;
 
 pub(super) use chunk::CHUNK_FRAMES;
 pub use chunk::Chunk;
@@ -41,6 +43,8 @@ use free::*;
 use shelves::*;
 use table::*;
 use vstd::prelude::*;
+#[cfg(verus_keep_ghost)]
+use words::*;
 
 verus! {
 

@@ -3,6 +3,8 @@ use super::bits::*;
 use super::chunk::*;
 #[cfg(verus_keep_ghost)]
 use super::free::*;
+#[cfg(verus_keep_ghost)]
+use super::words::*;
 use vstd::prelude::*;
 
 verus! {
