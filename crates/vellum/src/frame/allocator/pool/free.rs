@@ -1,5 +1,8 @@
 //! Sets of free frames: what the words of a table say, and what operations do to it.
-#![allow(missing_docs, reason = "the fields of steps are arguments and answers of the functions that they name")]
+#![allow(
+    missing_docs,
+    reason = "the fields of steps are arguments and answers of the functions that they name"
+)]
 use super::chunk::*;
 use super::table::*;
 use super::words::*;
