@@ -2,7 +2,7 @@
 //!
 //! Single frames, and naturally aligned blocks of up to 2 MiB, are taken from the [`Magazine`] of the processor and
 //! given back to it, which costs no locked instruction: the magazine is [the processor's own](CpuLocal). Magazines are
-//! filled from the [`Pool`] and emptied into it several blocks at a time, under the pool's lock. All other requests go
+//! filled from the `Pool` and emptied into it several blocks at a time, under the pool's lock. All other requests go
 //! to the pool. When it has too little, everything in magazines goes back to it, whosever they are, so that no frame is
 //! out of reach and every larger block can form.
 //!
