@@ -41,24 +41,18 @@ impl PagePerm {
     }
 
     /// Lets go of what is known of the words, so that others may write.
-    pub proof fn open_up(tracked self) -> (tracked r: PagePerm)
-        ensures
-            r.pa() == self.pa(),
-            !r.exclusive(),
-    {
-        let tracked mut r = self;
-        r.open_up_in_place();
-        r
-    }
-
-    /// As [`open_up`](Self::open_up), of a permission that stays where it is.
     #[verifier::external_body]
-    pub proof fn open_up_in_place(tracked &mut self)
+    pub proof fn open_up(tracked &mut self)
         ensures
             final(self).pa() == old(self).pa(),
             !final(self).exclusive(),
     {
     }
+}
+
+/// What a frame of zeros holds, as words.
+pub open spec fn zeros() -> Seq<u64> {
+    Seq::new(WORDS_PER_PAGE as nat, |i: int| 0u64)
 }
 
 /// Fills a frame with zeros.
@@ -74,13 +68,43 @@ pub unsafe fn zero(pa: Paddr, Tracked(perm): Tracked<&mut PagePerm>)
     ensures
         final(perm).pa() == pa,
         final(perm).exclusive(),
-        final(perm).words() == Seq::new(WORDS_PER_PAGE as nat, |i: int| 0u64),
+        final(perm).words() == zeros(),
     opens_invariants none
     no_unwind
 {
     // SAFETY: whoever has the permission of a frame has the frame, and a frame that exists is mapped, whole
     // and writable, at its place in the linear map.
     unsafe { contents(pa).write_bytes(0, PAGE_SIZE) }
+}
+
+/// There is a frame at `pa` among those from the frame at `start` on.
+pub open spec fn in_run(pa: Paddr, start: Paddr, frames: usize) -> bool {
+    start.0 <= pa.0 < start.0 + frames * PAGE_SIZE && pa.0 % PAGE_SIZE == 0
+}
+
+/// Fills contiguous frames with zeros.
+///
+/// # Safety
+///
+/// 1. The caller has the permission of each frame (what the contract says; the stable compiler does not see it).
+#[inline]
+#[verifier::external_body]
+pub unsafe fn zero_run(start: Paddr, frames: usize, Tracked(perms): Tracked<&mut Map<Paddr, PagePerm>>)
+    requires
+        start.0 % PAGE_SIZE == 0,
+        forall|p: Paddr| #[trigger] in_run(p, start, frames) ==> old(perms).contains_key(p) && old(perms)[p].pa() == p,
+    ensures
+        final(perms).dom() == old(perms).dom(),
+        forall|p: Paddr| #[trigger] in_run(p, start, frames) ==> {
+            &&& final(perms)[p].pa() == p
+            &&& final(perms)[p].exclusive()
+            &&& final(perms)[p].words() == zeros()
+        },
+    opens_invariants none
+    no_unwind
+{
+    // SAFETY: as in `zero`; frames that follow each other in memory do so in the linear map.
+    unsafe { contents(start).write_bytes(0, frames * PAGE_SIZE) }
 }
 
 /// Where the linear map shows the frame.

@@ -2,11 +2,16 @@
 //! claim belongs.
 //!
 //! Nothing here is needed to run; everything here is checked. `GUARANTEES.md` says the same in words.
+use crate::frame::allocator::block::Block;
 use crate::frame::allocator::{PoolStep, history, lemma_not_free_until_given};
+use crate::frame::erased::AnyFrameMeta;
 use crate::frame::list::ListOwn;
 use crate::frame::protocol::*;
+use crate::frame::segment::frame_in;
 use crate::frame::slot::*;
-use crate::frame::{AnyFrameMeta, Link, LinkedList, UniqueFrame};
+use crate::frame::table::slot_of;
+use crate::frame::token::*;
+use crate::frame::{Frame, Link, LinkedList, Segment, UniqueFrame};
 use crate::page_table::config::*;
 use crate::page_table::entry::*;
 use crate::page_table::mmu::*;
@@ -17,10 +22,12 @@ use crate::page_table::spec::*;
 use crate::page_table::tree::*;
 use crate::page_table::world::World;
 use crate::page_table::x86_64::X86Entry;
-use vellum_machine::addr::Paddr;
+use vellum_machine::addr::{PAGE_SIZE, Paddr};
 use vellum_machine::model::*;
+use verus_state_machines_macros::case_on_next;
 use vstd::invariant::*;
 use vstd::prelude::*;
+use vstd::tokens::UniqueValueToken;
 
 verus! {
 
@@ -70,6 +77,170 @@ pub proof fn reachable_metadata_is_initialised(
         tok.element().name() == inst.name(),
 {
     inst.token_is_occupied(tok.element(), tok);
+}
+
+/// **An unused frame has no metadata.** It was moved out before the frame became unused, and nobody may read it after
+/// that: who reads has a token, and there is none. What was moved out was moved once, to the function that ends it.
+pub proof fn an_unused_frame_has_no_metadata(s: SlotMachine::State)
+    requires
+        s.invariant(),
+        s.rc == REF_COUNT_UNUSED,
+    ensures
+        s.kept is Some && s.kept->0.content() is Empty,
+        s.shared.len() == 0,
+        s.busy is None && s.unique is None,
+{
+}
+
+/// **A claim takes an unused frame.** At the moment of a claim nobody has the frame, by whatever handle; from then on
+/// whoever claimed it has it alone.
+pub proof fn a_claim_takes_an_unused_frame(before: SlotMachine::State, after: SlotMachine::State)
+    requires
+        before.invariant(),
+        SlotMachine::State::acquire_unused(before, after),
+    ensures
+        before.rc == REF_COUNT_UNUSED,
+        before.shared.len() == 0 && before.busy is None && before.unique is None,
+        after.busy is Some && after.unique is None && after.kept is None,
+        after.shared.len() == 0,
+{
+}
+
+/// **Nobody else gets a frame.** Only a claim gives a frame that has no owner to someone who had no handle of it;
+/// the other way to own it is to give up the last handle.
+pub proof fn a_frame_is_owned_by_claim_or_by_the_last_handle(
+    before: SlotMachine::State,
+    after: SlotMachine::State,
+)
+    requires
+        before.invariant(),
+        SlotMachine::State::next(before, after),
+        before.busy is None && before.unique is None,
+        after.busy is Some || after.unique is Some,
+    ensures
+        before.rc == REF_COUNT_UNUSED || (before.rc == 1 && before.shared.len() == 1),
+        after.shared.len() == 0,
+{
+    case_on_next!{before, after, SlotMachine => {
+        acquire_unused() => {}
+        release_unused(p) => {}
+        publish_shared(p) => {}
+        publish_unique() => {}
+        unique_to_busy() => {}
+        unique_to_shared(p) => {}
+        shared_to_unique(p) => {}
+        clone_shared(p) => {}
+        upgrade() => {}
+        drop_shared(p) => {}
+        drop_last(p) => {}
+    }}
+}
+
+/// **What somebody has is not claimed.** While there is a token of a frame, the count does not say unused, so that the
+/// exchange with which every claim starts fails.
+pub proof fn what_somebody_has_is_not_claimed(
+    tracked inst: &SlotMachine::Instance,
+    tracked count: &SlotMachine::rc,
+    tracked shared: Option<&SharedTok>,
+    tracked unique: Option<&UniqueTok>,
+    tracked busy: Option<&BusyTok>,
+)
+    requires
+        count.instance_id() == inst.id(),
+        shared matches Some(tok) ==> tok.instance_id() == inst.id(),
+        unique matches Some(tok) ==> tok.instance_id() == inst.id(),
+        busy matches Some(tok) ==> tok.instance_id() == inst.id(),
+        shared is Some || unique is Some || busy is Some,
+    ensures
+        count.value() != REF_COUNT_UNUSED,
+{
+    match shared {
+        Some(tok) => inst.token_is_counted(tok.element(), count, tok),
+        None => {},
+    }
+    match unique {
+        Some(tok) => inst.unique_is_counted(count, tok),
+        None => {},
+    }
+    match busy {
+        Some(tok) => inst.busy_is_counted(count, tok),
+        None => {},
+    }
+}
+
+/// **Two unique handles are of two frames**, whatever the allocator says, and whatever their metadata.
+pub fn two_unique_handles_are_of_two_frames<M: AnyFrameMeta, N: AnyFrameMeta>(a: UniqueFrame<M>, b: UniqueFrame<N>)
+    ensures
+        a.pa() != b.pa(),
+{
+    let (_, Tracked(own_a)) = a.into_parts();
+    let (_, Tracked(own_b)) = b.into_parts();
+    let tracked mut own_a = own_a;
+    proof {
+        if a.pa() == b.pa() {
+            own_a.tok.unique(&own_b.tok);
+        }
+    }
+}
+
+/// **A unique handle is the only one.**
+pub fn a_unique_handle_is_the_only_one<M: AnyFrameMeta, N: AnyFrameMeta>(a: UniqueFrame<M>, b: Frame<N>)
+    ensures
+        a.pa() != b.pa(),
+{
+    let (slot, Tracked(own)) = a.into_parts();
+    let (_, Tracked(tok)) = b.into_parts();
+    proof {
+        if a.pa() == b.pa() {
+            slot.excludes(&own.tok, &tok);
+        }
+    }
+}
+
+/// **No two overlapping blocks.** Two blocks, as the allocator hands them out before they are shared, have no frame in
+/// common.
+pub fn two_blocks_do_not_overlap<M: AnyFrameMeta, N: AnyFrameMeta>(a: Block<M>, b: Block<N>)
+    ensures
+        forall|p: Paddr| frame_in(p, a.start(), a.end()) ==> !#[trigger] frame_in(p, b.start(), b.end()),
+{
+    let (a_start, a_end, Tracked(own_a)) = a.into_parts();
+    let (b_start, b_end, Tracked(own_b)) = b.into_parts();
+    let tracked mut own_a = own_a;
+    proof {
+        if exists|p: Paddr| frame_in(p, a_start, a_end) && frame_in(p, b_start, b_end) {
+            let p = choose|p: Paddr| frame_in(p, a_start, a_end) && frame_in(p, b_start, b_end);
+            assert(own_a.owns::<M>(p) && own_b.owns::<N>(p));
+            own_a.frames.tracked_borrow_mut(p).tok.unique(&own_b.frames.tracked_borrow(p).tok);
+        }
+    }
+}
+
+/// **A new block has no frame of a segment** that somebody has, nor so of a frame, which is a segment of one.
+pub fn a_block_has_no_frame_of_a_segment<M: AnyFrameMeta, N: AnyFrameMeta>(a: Block<M>, b: Segment<N>, p: Paddr)
+    ensures
+        !(frame_in(p, a.start(), a.end()) && frame_in(p, b.start(), b.end())),
+{
+    let (a_start, a_end, Tracked(own)) = a.into_parts();
+    let (b_start, b_end, Tracked(toks)) = b.into_parts();
+    if p.0 % PAGE_SIZE == 0 && a_start.0 <= p.0 && p.0 < a_end.0 && b_start.0 <= p.0 && p.0 < b_end.0 {
+        proof {
+            assert(own.owns::<M>(p) && has_frame::<N>(toks, p));
+        }
+        let slot = slot_of(p);
+        proof {
+            slot.excludes(&own.frames.tracked_borrow(p).tok, toks.tracked_borrow(p));
+        }
+    }
+}
+
+/// **A segment owns one count of each of its frames**, and of no other.
+pub fn a_segment_owns_one_count_of_each_frame<M: AnyFrameMeta>(segment: Segment<M>) -> (r: Toks)
+    ensures
+        forall|p: Paddr| #[trigger] r@.contains_key(p) <==> frame_in(p, segment.start(), segment.end()),
+        forall|p: Paddr| #[trigger] r@.contains_key(p) ==> raw_of(r@[p], p),
+{
+    let (_, _, toks) = segment.into_parts();
+    toks
 }
 
 /// **A frame is in at most one list.** No two lists have one frame, whatever the types of their metadata.

@@ -27,7 +27,7 @@ pub(crate) mod list;
 pub(crate) mod mark;
 mod meta;
 pub(crate) mod protocol;
-mod segment;
+pub(crate) mod segment;
 pub(crate) mod shared;
 pub(crate) mod slot;
 pub(crate) mod table;

@@ -283,6 +283,28 @@ tokenized_state_machine!(SlotMachine {
     }
 
     property!{
+        busy_is_counted() {
+            have busy >= Some(());
+            assert(pre.rc == REF_COUNT_BUSY);
+        }
+    }
+
+    property!{
+        unique_is_counted() {
+            have unique >= Some(());
+            assert(pre.rc == REF_COUNT_UNIQUE);
+        }
+    }
+
+    property!{
+        unique_is_not_shared(p: SlotPerm) {
+            have unique >= Some(());
+            have shared >= {p};
+            assert(false);
+        }
+    }
+
+    property!{
         two_tokens_agree(p: SlotPerm, q: SlotPerm) {
             have shared >= {p};
             have shared >= {q};

@@ -105,7 +105,7 @@ pub(crate) fn refusal(count: u64, pa: Paddr) -> (r: GetFrameError)
 
 /// Claims the unused frame at an address.
 #[inline(always)]
-pub(super) fn claim(pa: Paddr) -> (r: Result<(&'static MetaSlot, Tracked<BusyOwn>), GetFrameError>)
+pub(in crate::frame) fn claim(pa: Paddr) -> (r: Result<(&'static MetaSlot, Tracked<BusyOwn>), GetFrameError>)
     ensures
         r matches Ok(x) ==> {
             &&& has_slot(pa)

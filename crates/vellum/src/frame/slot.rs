@@ -17,6 +17,8 @@ use vellum_machine::addr::Paddr;
 use vellum_machine::atomic::RefCount;
 use vellum_machine::halt::halt;
 use vellum_machine::page::PagePerm;
+#[cfg(verus_keep_ghost)]
+use vellum_machine::page::zeros;
 use vstd::atomic::PermissionU64;
 #[cfg(verus_keep_ghost)]
 use vstd::cell::CellId;
@@ -59,11 +61,22 @@ impl SlotPerm {
     }
 
     /// There is metadata, and the operations are those of its type.
-    pub open spec fn occupied(&self) -> bool {
+    pub open spec fn filled(&self) -> bool {
         &&& self.storage.content() is Typed
         &&& self.vtable.is_init()
         &&& self.vtable.value().d.ty() == self.storage.content()->ty
+    }
+
+    /// There is metadata, and others may write to the frame.
+    pub open spec fn occupied(&self) -> bool {
+        &&& self.filled()
         &&& !self.page.exclusive()
+    }
+
+    /// The frame is zeros, and nobody else writes to it.
+    pub open spec fn zeroed(&self) -> bool {
+        &&& self.page.exclusive()
+        &&& self.page.words() == zeros()
     }
 
     /// What the slot contains.
@@ -93,6 +106,43 @@ pub tracked struct UniqueOwn {
     pub perm: SlotPerm,
 }
 
+impl UniqueOwn {
+    /// Takes the permission to the contents out.
+    pub proof fn split(tracked self) -> (tracked r: (BareOwn, PagePerm))
+        ensures
+            r.0.joined(r.1) == self,
+    {
+        let tracked UniqueOwn { tok, perm } = self;
+        let tracked SlotPerm { storage, vtable, page, mark } = perm;
+        (BareOwn { tok, storage, vtable, mark }, page)
+    }
+}
+
+/// What belongs to a unique handle, but for the permission to the contents.
+pub tracked struct BareOwn {
+    pub tok: UniqueTok,
+    pub storage: StoragePerm,
+    pub vtable: VtablePerm,
+    pub mark: MarkPerm,
+}
+
+impl BareOwn {
+    /// What it is with that permission.
+    pub open spec fn joined(self, page: PagePerm) -> UniqueOwn {
+        let BareOwn { tok, storage, vtable, mark } = self;
+        UniqueOwn { tok, perm: SlotPerm { storage, vtable, page, mark } }
+    }
+
+    /// Puts that permission back.
+    pub proof fn join(tracked self, tracked page: PagePerm) -> (tracked r: UniqueOwn)
+        ensures
+            r == self.joined(page),
+    {
+        let tracked BareOwn { tok, storage, vtable, mark } = self;
+        UniqueOwn { tok, perm: SlotPerm { storage, vtable, page, mark } }
+    }
+}
+
 /// A count of the frame whose slot this is.
 pub open spec fn shared_of(tok: SharedTok, slot: MetaSlot) -> bool {
     tok.instance_id() == slot.id()
@@ -108,7 +158,7 @@ impl BusyOwn {
 impl UniqueOwn {
     /// It is of this slot, and there is metadata.
     pub open spec fn of(self, slot: MetaSlot) -> bool {
-        self.tok.instance_id() == slot.id() && self.perm.name() == slot.name() && self.perm.occupied()
+        self.tok.instance_id() == slot.id() && self.perm.name() == slot.name() && self.perm.filled()
     }
 }
 
@@ -334,11 +384,13 @@ impl MetaSlot {
             own.of(*self),
         ensures
             r@.of(*self),
-            r@.perm == own.perm,
+            r@.perm.occupied(),
+            r@.perm.content() == own.perm.content(),
         no_unwind
     {
         proof { use_type_invariant(self); }
-        let tracked UniqueOwn { tok, perm } = own;
+        let tracked UniqueOwn { tok, mut perm } = own;
+        proof { perm.page.open_up(); }
         let tracked busy;
         open_atomic_invariant!(self.tracked_inv.borrow() => g => {
             proof { assert(self.tracked_inv@.inv(g)); }
@@ -360,11 +412,12 @@ impl MetaSlot {
             own.of(*self),
         ensures
             shared_of(r@, *self),
-            r@.element() == own.perm,
+            r@.element().content() == own.perm.content(),
         no_unwind
     {
         proof { use_type_invariant(self); }
-        let tracked UniqueOwn { tok, perm } = own;
+        let tracked UniqueOwn { tok, mut perm } = own;
+        proof { perm.page.open_up(); }
         let tracked shared;
         open_atomic_invariant!(self.tracked_inv.borrow() => g => {
             proof { assert(self.tracked_inv@.inv(g)); }
@@ -416,6 +469,18 @@ impl MetaSlot {
             Ok(_) => Ok(Tracked(out.tracked_unwrap())),
             Err(_) => Err(Tracked(back.tracked_unwrap())),
         }
+    }
+
+    /// A unique frame is not shared.
+    pub(crate) proof fn excludes(tracked &self, tracked unique: &UniqueTok, tracked shared: &SharedTok)
+        requires
+            unique.instance_id() == self.id(),
+            shared_of(*shared, *self),
+        ensures
+            false,
+    {
+        use_type_invariant(self);
+        self.tracked_inst.borrow().unique_is_not_shared(shared.element(), shared, unique);
     }
 
     /// Reads the count, to look at.

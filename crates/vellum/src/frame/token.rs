@@ -55,11 +55,11 @@ pub open spec fn has_frame<M: ?Sized + FrameKind>(toks: Map<Paddr, SharedTok>, p
     &&& M::allows(toks[pa].element().content())
 }
 
-/// No counts.
+/// No tokens.
 #[inline(always)]
-pub(crate) fn no_tokens() -> (r: Toks)
+pub(crate) fn no_tokens<T>() -> (r: Tracked<Map<Paddr, T>>)
     ensures
-        r@ == Map::<Paddr, SharedTok>::empty(),
+        r@ == Map::<Paddr, T>::empty(),
     opens_invariants none
     no_unwind
 {

@@ -52,6 +52,11 @@ impl<M: ?Sized + FrameKind> UniqueFrame<M> {
     pub closed spec fn content(self) -> Content {
         self.parts@.own@.perm.content()
     }
+
+    /// The frame is zeros, and nobody else writes to it.
+    pub closed spec fn zeroed(self) -> bool {
+        self.parts@.own@.perm.zeroed()
+    }
 }
 
 } // verus!
@@ -78,11 +83,12 @@ impl<M: ?Sized + FrameKind> UniqueFrame<M> {
         ensures
             r.pa() == slot.pa(),
             r.content() == own@.perm.content(),
+            r.zeroed() == own@.perm.zeroed(),
         opens_invariants none
         no_unwind
     )]
     #[inline(always)]
-    pub(super) fn new(slot: &'static MetaSlot, own: Tracked<UniqueOwn>) -> Self {
+    pub(in crate::frame) fn new(slot: &'static MetaSlot, own: Tracked<UniqueOwn>) -> Self {
         UniqueFrame { parts: Owned::new(Parts { slot, own, kind: PhantomData }) }
     }
 
@@ -93,11 +99,12 @@ impl<M: ?Sized + FrameKind> UniqueFrame<M> {
             M::allows(r.1@.perm.content()),
             r.0.pa() == self.pa(),
             r.1@.perm.content() == self.content(),
+            r.1@.perm.zeroed() == self.zeroed(),
         opens_invariants none
         no_unwind
     )]
     #[inline(always)]
-    pub(super) fn into_parts(self) -> (&'static MetaSlot, Tracked<UniqueOwn>) {
+    pub(crate) fn into_parts(self) -> (&'static MetaSlot, Tracked<UniqueOwn>) {
         let parts = self.parts.into_inner();
         proof! {
             use_type_invariant(&parts);
@@ -203,6 +210,9 @@ impl<M: ?Sized + FrameKind> UniqueFrame<M> {
         ensures
             final(self).pa() == old(self).pa(),
             final(self).content() == old(self).content(),
+            final(self).zeroed(),
+        opens_invariants none
+        no_unwind
     )]
     pub fn zero(&mut self) {
         let parts = self.parts.get_mut();
@@ -245,6 +255,7 @@ impl<M: ?Sized + FrameKind> UniqueFrame<M> {
             unique_raw_of(own@, r),
             M::allows(own@.perm.content()),
             own@.perm.content() == self.content(),
+            own@.perm.zeroed() == self.zeroed(),
         opens_invariants none
         no_unwind
     )]
@@ -271,6 +282,7 @@ impl<M: ?Sized + FrameKind> UniqueFrame<M> {
         ensures
             r.pa() == paddr,
             r.content() == own.perm.content(),
+            r.zeroed() == own.perm.zeroed(),
         opens_invariants none
         no_unwind
     )]
@@ -299,10 +311,27 @@ impl<M: AnyFrameMeta> UniqueFrame<M> {
     )]
     #[inline(always)]
     pub fn from_unused(paddr: Paddr, metadata: M) -> Result<Self, GetFrameError> {
-        let (slot, mut own) = claim(paddr)?;
+        let (slot, own) = claim(paddr)?;
+        Ok(Self::of_claimed(slot, own, metadata))
+    }
+
+    /// Gives a claimed frame its metadata.
+    #[verus_spec(r =>
+        requires
+            own@.of(*slot),
+            own@.perm.vacant(),
+            in_table(*slot),
+        ensures
+            r.pa() == slot.pa(),
+            r.content() == typed(metadata),
+        no_unwind
+    )]
+    #[inline(always)]
+    pub(in crate::frame) fn of_claimed(slot: &'static MetaSlot, own: Tracked<BusyOwn>, metadata: M) -> Self {
+        let mut own = own;
         slot.write_meta(metadata, as_mut(&mut own));
         let own = slot.publish_unique(own);
-        Ok(UniqueFrame::new(slot, own))
+        UniqueFrame::new(slot, own)
     }
 
     /// Lends the metadata.
@@ -319,6 +348,7 @@ impl<M: AnyFrameMeta> UniqueFrame<M> {
             typed(*r) == old(self).content(),
             typed(*final(r)) == final(self).content(),
             final(self).pa() == old(self).pa(),
+            final(self).zeroed() == old(self).zeroed(),
     )]
     #[inline(always)]
     pub fn meta_mut(&mut self) -> &mut M {
@@ -365,6 +395,7 @@ impl<M: ?Sized + FrameKind> From<UniqueFrame<M>> for Frame<M> {
             r.pa() == frame.pa(),
             r.content() == frame.content(),
     )]
+    #[inline(always)]
     fn from(frame: UniqueFrame<M>) -> Self {
         let (slot, own) = frame.into_parts();
         let tok = slot.unique_to_shared(own);

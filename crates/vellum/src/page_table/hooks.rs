@@ -1,7 +1,5 @@
 //! What a page table asks of the rest of the kernel. Nothing is promised in return but what the contracts say.
 use super::retired::RetiredNode;
-use crate::frame::allocator::{self, FrameRequest};
-use vellum_machine::addr::Paddr;
 use vellum_machine::owned::NoUnwind;
 use vellum_machine::readers::NR_COUNTS;
 use vstd::prelude::*;
@@ -28,18 +26,6 @@ pub(super) fn count_index() -> (r: usize)
     no_unwind
 {
     vellum_machine::cpu::try_current().map_or(0, |cpu| cpu.index()) % NR_COUNTS
-}
-
-/// The address of a frame that is free, if the allocator is right: whoever asks has still to claim it.
-#[verifier::external_body]
-pub(super) fn alloc_frame() -> Option<Paddr>
-    opens_invariants none
-    no_unwind
-{
-    let guard = NoUnwind;
-    let pa = allocator::alloc(FrameRequest::SINGLE);
-    core::mem::forget(guard);
-    pa
 }
 
 /// Keeps a retired node until its frame can go back.

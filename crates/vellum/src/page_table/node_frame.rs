@@ -1,14 +1,15 @@
 //! Nodes as frames: how a frame becomes a node and a node becomes a frame again.
-#![expect(unsafe_code, reason = "zeroes a frame whose permission is at hand")]
 #![cfg_attr(not(verus_keep_ghost), allow(dead_code, reason = "what only the proofs use"))]
 use super::spec::*;
+use crate::frame::allocator::{FrameAllocOptions, claim_one};
 use crate::frame::erased::*;
 use crate::frame::shared::tear_down;
-use crate::frame::slot::*;
 use crate::frame::table::*;
 use vellum_machine::addr::*;
 use vellum_machine::atomic::Flag;
-use vellum_machine::page::{PagePerm, zero};
+use vellum_machine::page::PagePerm;
+#[cfg(verus_keep_ghost)]
+use vellum_machine::page::zeros;
 use vstd::atomic::*;
 use vstd::prelude::*;
 
@@ -68,71 +69,30 @@ impl NewNode {
 
     /// Its words are zero.
     pub open spec fn zeroed(self) -> bool {
-        self.page.words() == Seq::new(512, |i: int| 0u64)
+        self.page.words() == zeros()
     }
 }
 
-} // verus!
-verus! {
-
-/// How often an address that the allocator gave, and somebody took by hand, is passed over.
-const TRIES: usize = 64;
-
 /// Makes a node out of a free frame.
-#[expect(clippy::collapsible_if, reason = "the verifier has no chains of conditions")]
 pub(super) fn alloc_node() -> (r: Option<(usize, Tracked<NewNode>)>)
     ensures
         r matches Some(x) ==> x.1@.ok(x.0) && x.1@.zeroed(),
     no_unwind
 {
-    let mut tries = 0;
-    while tries < TRIES
-        decreases TRIES - tries,
-    {
-        let pa = super::hooks::alloc_frame()?;
-        if let Ok(slot) = get_slot(pa) {
-            if let Ok(own) = slot.acquire_unused() {
-                return Some(new_node(pa, slot, own));
-            }
-        }
-        tries += 1;
-    }
-    None
-}
-
-/// Makes a node out of a claimed frame.
-fn new_node(pa: Paddr, slot: &'static MetaSlot, Tracked(own): Tracked<BusyOwn>) -> (r: (usize, Tracked<NewNode>))
-    requires
-        has_slot(pa),
-        *slot == slot_at(pa),
-        own.of(*slot),
-        own.perm.vacant(),
-    ensures
-        r.0 == pa.0,
-        r.1@.ok(r.0),
-        r.1@.zeroed(),
-    no_unwind
-{
-    let tracked mut own = own;
+    let (slot, own) = claim_one().ok()?;
     let (lock, Tracked(lock_perm)) = Flag::new(true);
     let (stray, Tracked(stray_perm)) = Flag::new(false);
-    let meta = NodeMeta { lock, stray };
+    let frame = FrameAllocOptions::new().build(slot, own, NodeMeta { lock, stray });
     let ghost repr = seq![lock.id(), stray.id()];
-    slot.write_meta(meta, Tracked(&mut own));
-    let Tracked(own) = slot.publish_unique(Tracked(own));
-    let tracked UniqueOwn { tok, perm } = own;
-    let tracked SlotPerm { storage, vtable, mut page, mark } = perm;
-    // SAFETY: the permission says that the contents of the frame are ours.
-    unsafe {
-        zero(pa, Tracked(&mut page));
-    }
+    let (_, Tracked(own)) = frame.into_parts();
+    let tracked (own, page) = own.split();
     proof {
-        assert(storage.content()->repr == repr);
+        assert(own.storage.content()->repr == repr);
         assert(repr[0] == lock_perm@.patomic);
         assert(repr[1] == stray_perm@.patomic);
     }
-    let tracked new = NewNode { own: NodeOwn { tok, storage, vtable, mark }, page, lock: lock_perm, stray: stray_perm };
-    (pa.0, Tracked(new))
+    let tracked new = NewNode { own, page, lock: lock_perm, stray: stray_perm };
+    Some((pa_of(slot).0, Tracked(new)))
 }
 
 /// Makes a node a free frame again.
@@ -143,10 +103,7 @@ pub(super) fn free_frame(pa: usize, Tracked(own): Tracked<NodeOwn>, Tracked(page
     no_unwind
 {
     let slot = slot_of(Paddr(pa));
-    let tracked NodeOwn { tok, storage, vtable, mark } = own;
-    let tracked page = page.open_up();
-    let tracked own = UniqueOwn { tok, perm: SlotPerm { storage, vtable, page, mark } };
-    let busy = slot.unique_to_busy(Tracked(own));
+    let busy = slot.unique_to_busy(Tracked(own.join(page)));
     tear_down(slot, busy);
 }
 

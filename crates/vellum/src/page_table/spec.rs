@@ -6,8 +6,7 @@ use super::geometry::*;
 #[cfg(verus_keep_ghost)]
 use super::node_frame::NodeMeta;
 use super::protocol::*;
-use crate::frame::erased::StoragePerm;
-use crate::frame::slot::{SharedTok, UniqueTok};
+use crate::frame::slot::SharedTok;
 #[cfg(verus_keep_ghost)]
 use crate::frame::table::*;
 use vellum_machine::addr::*;
@@ -51,12 +50,7 @@ pub ghost struct Info {
 }
 
 /// What a node owns of its frame: all but the contents.
-pub tracked struct NodeOwn {
-    pub tok: UniqueTok,
-    pub storage: StoragePerm,
-    pub vtable: crate::frame::slot::VtablePerm,
-    pub mark: crate::frame::mark::MarkPerm,
-}
+pub type NodeOwn = crate::frame::slot::BareOwn;
 
 /// The words of a node and which nodes they link.
 pub ghost struct Words {

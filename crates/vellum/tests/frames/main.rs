@@ -12,3 +12,4 @@ mod stress;
 mod support;
 mod types;
 mod unique;
+mod untrusted;

@@ -1,9 +1,34 @@
 //! The allocator that the kernel uses, and the switch that makes it fail.
 
-use super::{AllocInitError, FrameRequest, FrameStatistics, GlobalFrameAllocator};
+use super::{AllocInitError, FrameRequest, FrameStatistics};
 use crate::sync::Once;
 use core::sync::atomic::{AtomicU64, Ordering};
 use vellum_machine::addr::Paddr;
+
+/// Hands out physical frames by address.
+///
+/// All of it may be called from any thread, at any time, with any argument. A panic in it stops the machine.
+pub trait GlobalFrameAllocator: Sync {
+    /// Takes free frames, or returns `None` where no free memory serves the request.
+    fn alloc(&self, request: FrameRequest) -> Option<Paddr>;
+
+    /// Gives `frames` frames back, from the address of the first on.
+    ///
+    /// Any part of what was allocated may be given back, alone or together with others. Frames that are not
+    /// allocated at this moment are ignored, and counted.
+    fn dealloc(&self, paddr: Paddr, frames: usize);
+
+    /// Adds `frames` frames of free memory to those that the allocator may hand out.
+    ///
+    /// Frames that it had before are ignored, and counted, whether they are free or not.
+    fn add_free(&self, paddr: Paddr, frames: usize);
+
+    /// Moves what is cached for single processors to where everybody can have it, and every larger block can form.
+    fn drain(&self);
+
+    /// Counts the frames.
+    fn statistics(&self) -> FrameStatistics;
+}
 
 static GLOBAL: Once<&'static dyn GlobalFrameAllocator> = Once::new();
 

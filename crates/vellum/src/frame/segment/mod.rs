@@ -107,7 +107,7 @@ impl<M, F: FnMut(Paddr) -> M> MetaFn<M> for F {
 
 /// The address after a frame.
 #[inline(always)]
-fn after(pa: Paddr) -> (r: Paddr)
+pub(in crate::frame) fn after(pa: Paddr) -> (r: Paddr)
     requires
         pa.0 < PADDR_LIMIT,
     ensures
@@ -174,7 +174,7 @@ impl<M: ?Sized + FrameKind> Segment<M> {
         opens_invariants none
         no_unwind
     )]
-    fn empty_at(start: Paddr) -> Self {
+    pub(in crate::frame) fn empty_at(start: Paddr) -> Self {
         let parts = Parts { start, end: start, toks: no_tokens(), kind: PhantomData };
         Segment { parts: Owned::new(parts) }
     }
@@ -189,15 +189,30 @@ impl<M: ?Sized + FrameKind> Segment<M> {
         opens_invariants none
         no_unwind
     )]
-    fn with(self, frame: Frame<M>) -> Self {
+    pub(in crate::frame) fn with(self, frame: Frame<M>) -> Self {
         let (_, tok) = frame.into_parts();
+        let (start, end, mut toks) = self.into_parts();
+        put(&mut toks, end, tok);
+        Segment { parts: Owned::new(Parts { start, end: after(end), toks, kind: PhantomData }) }
+    }
+
+    /// Takes it apart.
+    #[verus_spec(r =>
+        ensures
+            self.spans(r.0, r.1),
+            is_range(r.0, r.1),
+            covers::<M>(r.2@, r.0, r.1),
+        opens_invariants none
+        no_unwind
+    )]
+    #[inline(always)]
+    pub(crate) fn into_parts(self) -> (Paddr, Paddr, Toks) {
         let parts = self.parts.into_inner();
         proof! {
             use_type_invariant(&parts);
         }
-        let Parts { start, end, mut toks, .. } = parts;
-        put(&mut toks, end, tok);
-        Segment { parts: Owned::new(Parts { start, end: after(end), toks, kind: PhantomData }) }
+        let Parts { start, end, toks, .. } = parts;
+        (start, end, toks)
     }
 
     /// Where it starts and ends.
@@ -268,11 +283,7 @@ impl<M: ?Sized + FrameKind> Segment<M> {
         if offset == 0 || offset >= self.size() {
             return Err(SplitError { cause: SegmentError::Outside(offset), segment: self });
         }
-        let parts = self.parts.into_inner();
-        proof! {
-            use_type_invariant(&parts);
-        }
-        let Parts { start, end, mut toks, .. } = parts;
+        let (start, end, mut toks) = self.into_parts();
         let mid = Paddr(start.0 + offset);
         let upper = split_off(&mut toks, mid);
         let lower = Parts { start, end: mid, toks, kind: PhantomData };
@@ -356,11 +367,7 @@ impl<M: ?Sized + FrameKind> Segment<M> {
             covers::<M>(toks@, r.start, r.end),
     )]
     pub fn into_raw(self) -> Range<Paddr> {
-        let parts = self.parts.into_inner();
-        proof! {
-            use_type_invariant(&parts);
-        }
-        let Parts { start, end, toks: _toks, .. } = parts;
+        let (start, end, _toks) = self.into_parts();
         let range = Range { start, end };
         proof_with! {|= _toks}
         range

@@ -127,6 +127,7 @@ impl MetaSlot {
             typed(*r) == old(own)@.perm.content(),
             typed(*final(r)) == final(own)@.perm.content(),
             final(own)@.perm.mark == old(own)@.perm.mark,
+            final(own)@.perm.page == old(own)@.perm.page,
         opens_invariants none
         no_unwind
     {
@@ -141,14 +142,12 @@ impl MetaSlot {
         ensures
             final(own)@.of(*self),
             final(own)@.perm.content() == old(own)@.perm.content(),
+            final(own)@.perm.zeroed(),
         opens_invariants none
         no_unwind
     {
         // SAFETY: the permission is the unique owner's.
         unsafe { zero(pa, Tracked(&mut own.borrow_mut().perm.page)) };
-        proof {
-            own.borrow_mut().perm.page.open_up_in_place();
-        }
     }
 }
 
