@@ -1,6 +1,7 @@
 //! Everything that CI runs, as `cargo xtask <command>`.
 mod ledger;
 mod lines;
+mod loom;
 mod mutants;
 mod probe;
 mod report;
@@ -38,6 +39,8 @@ enum Task {
     Docs,
     /// Holds TRUSTED.toml against the sources
     Ledger,
+    /// Explores the interleavings of small programs over the protocols, with the real orderings
+    Loom,
     /// Verifies the proved crates
     Verify {
         /// Lists the functions that cost the verifier most
@@ -48,7 +51,7 @@ enum Task {
     Probe,
     /// Makes the mistakes that xtask/mutants.toml lists, one at a time, and expects each to be found
     Mutants {
-        /// Makes only those whose names or files contain this; may be repeated
+        /// Makes only those whose names or files contain this, or that this must find; may be repeated
         #[arg(long, value_name = "NAME")]
         only: Vec<String>,
         /// Says what mistakes there are, and makes none
@@ -78,6 +81,7 @@ fn main() -> Result<ExitCode> {
         Task::Lint => report.step("lint", || lint(&workspace)),
         Task::Docs => report.step("docs", || docs(&workspace)),
         Task::Ledger => report.step("ledger", || ledger::run(&workspace, ledger::Detail::Table)),
+        Task::Loom => report.step("loom", || loom::run(&workspace)),
         Task::Verify { report: false } => report.step("verify", || verify::run(&workspace)),
         Task::Verify { report: true } => report.step("verify", || verify::cost(&workspace)),
         Task::Probe => report.step("probe", || probe::run(&workspace)),
@@ -95,6 +99,7 @@ fn ci(workspace: &Workspace, report: &mut Report) {
     report.step("lint", || lint(workspace));
     report.step("docs", || docs(workspace));
     report.step("ledger", || ledger::run(workspace, ledger::Detail::Totals));
+    report.step("loom", || loom::run(workspace));
     report.step("verify", || verify::run(workspace));
     report.step("probe", || probe::run(workspace));
 }

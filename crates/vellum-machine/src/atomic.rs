@@ -5,7 +5,7 @@
 //! Release, a step that takes one without having been handed a token is Acquire, every other may be
 //! Relaxed. The contracts say nothing of orderings (the proofs see one order of all accesses), so the rule
 //! is what makes them true on hardware.
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::primitive::{AtomicBool, AtomicU64, Ordering};
 use vstd::atomic::{PermissionBool, PermissionU64};
 #[cfg(verus_keep_ghost)]
 use vstd::atomic::{PermissionDataBool, PermissionDataU64};

@@ -3,9 +3,9 @@
 //! A processor of the machine runs one piece of code at a time. Code that asks who it is ([`current`]) runs on
 //! a processor; a thread of the host that is none has no identity, no translations and no user memory.
 use crate::arch::imp;
+use crate::primitive::{AtomicU64, Ordering, fence};
 use core::fmt;
 use core::marker::PhantomData;
-use core::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// The most processors a machine can have.
 pub const MAX_CPUS: usize = 64;

@@ -25,6 +25,8 @@ pub mod layout;
 pub mod model;
 pub mod owned;
 pub mod page;
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+pub mod primitive;
 pub mod ptword;
 pub mod readers;
 #[cfg_attr(verus_keep_ghost, verifier::external)]

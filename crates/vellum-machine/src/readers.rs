@@ -2,7 +2,7 @@
 //!
 //! The order of a reader's entry and what it reads afterwards against an unlinking and the reading of the count
 //! afterwards is the store-load order of Dekker's algorithm: both sides are sequentially consistent.
-use core::sync::atomic::{AtomicU64, Ordering, fence};
+use crate::primitive::{AtomicU64, Ordering, fence};
 #[cfg(verus_keep_ghost)]
 use vstd::atomic::PermissionDataU64;
 use vstd::atomic::PermissionU64;
@@ -72,7 +72,7 @@ impl ReaderCounts {
     {
         let r = self.lines[c].0.compare_exchange_weak(current, new, Ordering::SeqCst, Ordering::Relaxed);
         // On x86-64 the exchange itself orders all later loads after it (Intel SDM vol. 3, section 9.2.3.9).
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(any(loom, not(target_arch = "x86_64")))]
         fence(Ordering::SeqCst);
         r
     }

@@ -1,9 +1,11 @@
 //! Asks the verifier and the tests about a tree with a mistake in it.
 use super::list::{Judge, TestName, module_of, package_of};
+use crate::loom;
 use crate::verify::{self, Finding, Verdict};
 use crate::workspace::{Workspace, captured};
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use std::path::Path;
+use std::process::Command;
 
 /// What became of a mistake.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -54,7 +56,7 @@ pub fn ask(tree: &Workspace, judge: &Judge) -> Result<Fate> {
     match judge {
         Judge::Verifier(file) => ask_verifier(tree, file),
         Judge::Compiler(file) => Ok(of_compiler(&verify(tree, file, module_of(file).as_deref())?, file)),
-        Judge::Test(name) => ask_test(tree, name),
+        Judge::Test(TestName { test, .. }) | Judge::Loom(test) => ask_test(tree, judge, test),
     }
 }
 
@@ -112,18 +114,14 @@ fn words(error: &Finding) -> String {
     format!("{file}:{}: {}", error.line, error.what)
 }
 
-fn ask_test(tree: &Workspace, name: &TestName) -> Result<Fate> {
-    let (success, output) = run_test(tree, name)?;
+fn ask_test(tree: &Workspace, judge: &Judge, test: &str) -> Result<Fate> {
+    let (success, output) = run_test(tree, judge)?;
     if output.contains("error: could not compile") {
         let problem = output.lines().find(|line| line.starts_with("error"));
         return Ok(Fate::DoesNotCompile(problem.unwrap_or_default().into()));
     }
-    ensure!(output.contains("running 1 test\n"), "there is no test {}:\n{output}", name.test);
-    Ok(if success {
-        Fate::Survived
-    } else {
-        Fate::Rejected(format!("{}: {}", name.test, complaint(&output)))
-    })
+    ensure!(output.contains("running 1 test\n"), "there is no test {test}:\n{output}");
+    Ok(if success { Fate::Survived } else { Fate::Rejected(format!("{test}: {}", complaint(&output))) })
 }
 
 /// What a test that failed said last of all.
@@ -132,7 +130,21 @@ fn complaint(output: &str) -> &str {
     lines.nth(1).unwrap_or("it failed")
 }
 
-fn run_test(tree: &Workspace, name: &TestName) -> Result<(bool, String)> {
+fn run_test(tree: &Workspace, judge: &Judge) -> Result<(bool, String)> {
+    let cargo = match judge {
+        Judge::Test(name) => test_command(tree, name),
+        Judge::Loom(test) => {
+            let mut cargo = loom::test_command(tree);
+            // Not captured: a program that stops the machine would take with it what loom said.
+            cargo.args([test, "--", "--exact", "--nocapture"]);
+            cargo
+        }
+        Judge::Verifier(_) | Judge::Compiler(_) => bail!("the verifier is no test"),
+    };
+    captured(cargo)
+}
+
+fn test_command(tree: &Workspace, name: &TestName) -> Command {
     let mut cargo = tree.cargo();
     cargo.args(["test", "--package", &name.package]);
     match name.binary.as_str() {
@@ -140,7 +152,7 @@ fn run_test(tree: &Workspace, name: &TestName) -> Result<(bool, String)> {
         file => cargo.args(["--test", file]),
     };
     cargo.arg("--target-dir").arg(tree.target.join("tests")).args([&name.test, "--", "--exact"]);
-    captured(cargo)
+    cargo
 }
 
 /// Holds that those who are asked are content without any mistake: else what they say of one says nothing.
@@ -160,10 +172,14 @@ pub fn expect_contentment<'a>(tree: &Workspace, judges: impl Iterator<Item = &'a
                     asked.push(package);
                 }
             }
-            Judge::Test(name) => {
-                println!("   running {} as it is", name.test);
-                let (success, output) = run_test(tree, name)?;
-                ensure!(success, "{} fails as it is:\n{output}", name.test);
+            Judge::Test(TestName { test, .. }) | Judge::Loom(test) => {
+                let name = format!("{judge:?}");
+                if !asked.contains(&name) {
+                    println!("   running {test} as it is");
+                    let (success, output) = run_test(tree, judge)?;
+                    ensure!(success, "{test} fails as it is:\n{output}");
+                    asked.push(name);
+                }
             }
         }
     }

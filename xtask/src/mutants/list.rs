@@ -33,6 +33,8 @@ pub enum Judge {
     Compiler(PathBuf),
     /// A test.
     Test(TestName),
+    /// One of the programs that loom explores.
+    Loom(String),
 }
 
 /// Where a test is.
@@ -72,6 +74,7 @@ impl fmt::Display for Judge {
             Judge::Verifier(_) => f.write_str("verifier"),
             Judge::Compiler(_) => f.write_str("compiler"),
             Judge::Test(_) => f.write_str("test"),
+            Judge::Loom(_) => f.write_str("loom"),
         }
     }
 }
@@ -143,6 +146,7 @@ enum By {
     Verifier,
     Compiler,
     Test,
+    Loom,
 }
 
 fn checked(entry: Entry) -> Result<Mutant> {
@@ -163,6 +167,8 @@ fn from_entry(entry: Entry) -> Result<Mutant> {
         (By::Test, Some(package), Some(binary), Some(test)) => {
             Judge::Test(TestName { package, binary, test })
         }
+        (By::Loom, None, None, Some(test)) => Judge::Loom(test),
+        (By::Loom, ..) => bail!("a program that loom explores is named by `test`"),
         (By::Test, ..) => bail!("a test is named by `package`, `binary` and `test`"),
         _ => bail!("`package`, `binary` and `test` are for those that a test rejects"),
     };
@@ -201,6 +207,16 @@ mod tests {
         let test = TestName { package: "p".into(), binary: "b".into(), test: "t".into() };
         let mutant = one(&format!("{text}test = \"t\"")).expect("it is well-formed");
         assert_eq!(mutant.judge, Judge::Test(test));
+        assert!(!mutant.judge.needs_verifier());
+    }
+
+    #[test]
+    fn a_program_for_loom_is_named_by_its_test_alone() {
+        let text = "find = \"x\"\nreplace = \"y\"\nrejected_by = \"loom\"\n";
+        assert!(problem(text).contains("named by `test`"));
+        assert!(problem(&format!("{text}test = \"t\"\npackage = \"p\"")).contains("named by `test`"));
+        let mutant = one(&format!("{text}test = \"t\"")).expect("it is well-formed");
+        assert_eq!(mutant.judge, Judge::Loom("t".into()));
         assert!(!mutant.judge.needs_verifier());
     }
 

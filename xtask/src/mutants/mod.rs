@@ -20,7 +20,7 @@ pub fn print_list(workspace: &Workspace) -> Result<Outcome> {
     Ok(Outcome::Passed(format!("{} mutants", mutants.len())))
 }
 
-/// Makes the mistakes whose names or files contain one of `only`, or all if that is empty.
+/// Makes the mistakes whose names or files contain one of `only`, or that it must find, or all if `only` is empty.
 pub fn run(workspace: &Workspace, only: &[String]) -> Result<Outcome> {
     let mut mutants = read(workspace)?;
     if !only.is_empty() {
@@ -56,7 +56,8 @@ pub fn run(workspace: &Workspace, only: &[String]) -> Result<Outcome> {
 }
 
 fn is_named(mutant: &Mutant, part: &str) -> bool {
-    mutant.name.contains(part) || mutant.file.to_string_lossy().contains(part)
+    let file = mutant.file.to_string_lossy();
+    mutant.name.contains(part) || file.contains(part) || mutant.judge.to_string() == part
 }
 
 fn read(workspace: &Workspace) -> Result<Vec<Mutant>> {
@@ -98,8 +99,9 @@ fn outcome(fates: &[Row<'_>]) -> Outcome {
         };
         fates.iter().filter(is).count()
     };
-    let [verifier, compiler, test] = ["verifier", "compiler", "test"].map(rejected_by);
-    let by = format!("{verifier} by the verifier, {compiler} by the compiler, {test} by tests");
+    let [verifier, compiler, test, loom] = ["verifier", "compiler", "test", "loom"].map(rejected_by);
+    let by =
+        format!("{verifier} by the verifier, {compiler} by the compiler, {test} by tests, {loom} by loom");
     let rejected = fates.iter().filter(|(_, fate, _)| matches!(fate, Fate::Rejected(_))).count();
     let skipped = fates.iter().filter(|(_, fate, _)| *fate == Fate::Skipped).count();
     let totals = format!("{rejected} of {} mutants rejected: {by}", fates.len());

@@ -2,11 +2,11 @@
 #![expect(unsafe_code, reason = "a value is written and read through a pointer cast from raw bytes")]
 pub use super::meta::*;
 use crate::io::VmReader;
-use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use vellum_machine::addr::{PAGE_SIZE, Paddr};
 use vellum_machine::owned::NoUnwind;
 use vellum_machine::page::{PagePerm, contents};
+use vellum_machine::primitive::UnsafeCell;
 use vstd::prelude::*;
 
 verus! {
@@ -73,7 +73,7 @@ impl MetaStorage {
             );
         }
         // SAFETY: the permission is exclusive; size and alignment are checked above.
-        unsafe { self.bytes.get().cast::<M>().write(value) }
+        self.bytes.with_mut(|bytes| unsafe { bytes.cast::<M>().write(value) })
     }
 
     /// Moves the value out.
@@ -92,7 +92,7 @@ impl MetaStorage {
     {
         // SAFETY: the permission is exclusive and says that a value of type `M` is there; from now on it
         // says that none is.
-        unsafe { self.bytes.get().cast::<M>().read() }
+        self.bytes.with_mut(|bytes| unsafe { bytes.cast::<M>().read() })
     }
 
     /// Lends the value.
@@ -108,7 +108,7 @@ impl MetaStorage {
         no_unwind
     {
         // SAFETY: the permission says that a value of type `M` is there, and is lent for as long.
-        unsafe { &*self.bytes.get().cast::<M>() }
+        self.bytes.with(|bytes| unsafe { &*bytes.cast::<M>() })
     }
 
     /// Lends the value to be changed.
@@ -129,7 +129,7 @@ impl MetaStorage {
         no_unwind
     {
         // SAFETY: the permission says that a value of type `M` is there, and is lent exclusively for as long.
-        unsafe { &mut *self.bytes.get().cast::<M>() }
+        self.bytes.with_mut(|bytes| unsafe { &mut *bytes.cast::<M>() })
     }
 }
 

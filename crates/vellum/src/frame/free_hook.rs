@@ -1,9 +1,9 @@
 //! Whom to tell that a frame became unused.
 #![expect(unsafe_code, reason = "turns a pointer back into the function it was made from")]
 use core::fmt;
-use core::sync::atomic::{AtomicPtr, Ordering};
 use vellum_machine::addr::Paddr;
 use vellum_machine::owned::NoUnwind;
+use vellum_machine::primitive::{AtomicPtr, Ordering};
 use vstd::prelude::*;
 
 /// The function, or null.

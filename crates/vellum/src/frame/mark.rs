@@ -7,10 +7,10 @@
     not(verus_keep_ghost),
     allow(dead_code, unused_variables, reason = "tokens and permissions are for the proofs alone")
 )]
-use core::sync::atomic::{AtomicU64, Ordering};
 use vellum_machine::addr::Paddr;
 use vellum_machine::atomic::RefCount;
 use vellum_machine::halt::halt;
+use vellum_machine::primitive::{AtomicU64, Ordering};
 use vstd::atomic::PermissionU64;
 use vstd::invariant::*;
 use vstd::prelude::*;

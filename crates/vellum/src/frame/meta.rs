@@ -106,7 +106,12 @@ pub trait AnyUFrameMeta: Send + Sync + 'static {
 }
 
 /// Bytes of metadata in a slot.
+#[cfg(not(loom))]
 pub const META_SIZE: usize = 40;
+
+/// Room for metadata with loom's words.
+#[cfg(loom)]
+pub const META_SIZE: usize = 256;
 
 /// The greatest alignment of metadata.
 pub const META_ALIGN: usize = 8;

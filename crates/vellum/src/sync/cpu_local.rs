@@ -4,11 +4,10 @@
     reason = "a processor has exclusive access to its value, which the compiler cannot see from the flags"
 )]
 
-use core::cell::UnsafeCell;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use vellum_machine::cpu::{self, CpuId, MAX_CPUS};
 use vellum_machine::fence;
+use vellum_machine::primitive::{AtomicBool, AtomicU32, Ordering, UnsafeCell};
 
 /// A value for each processor, which that processor uses without any locked instruction.
 ///
@@ -77,7 +76,7 @@ impl<T> Slot<T> {
         }
         // SAFETY: the caller promises that no other thread is here, and what this thread interrupted was not, for
         // `inside` was clear. A visitor that comes from now on waits for `inside`, by the argument of `CpuLocal`.
-        Some(f(unsafe { &mut *self.value.get() }))
+        Some(self.value.with_mut(|value| f(unsafe { &mut *value })))
     }
 
     /// Runs `f` on the value once the processor has left it.
@@ -92,7 +91,7 @@ impl<T> Slot<T> {
         }
         // SAFETY: nobody else visits, and the processor is not inside: if it comes from now on it sees `visited`, by
         // the argument of `CpuLocal`.
-        f(unsafe { &mut *self.value.get() });
+        self.value.with_mut(|value| f(unsafe { &mut *value }));
     }
 }
 

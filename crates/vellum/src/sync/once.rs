@@ -4,10 +4,9 @@
     reason = "a shared reference to the value is made once a flag says that it is written"
 )]
 
-use core::cell::UnsafeCell;
 use core::fmt;
 use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicU8, Ordering};
+use vellum_machine::primitive::{AtomicU8, Ordering, UnsafeCell};
 
 const EMPTY: u8 = 0;
 const WRITING: u8 = 1;
@@ -43,7 +42,7 @@ impl<T> Once<T> {
         }
         // SAFETY: only the thread that took the state from EMPTY to WRITING comes here, once, and readers wait
         // for WRITTEN: the access is exclusive.
-        unsafe { (*self.value.get()).write(value) };
+        self.value.with_mut(|place| unsafe { (*place).write(value) });
         // Release: pairs with the Acquire in `get`.
         self.state.store(WRITTEN, Ordering::Release);
         Ok(())
@@ -58,13 +57,14 @@ impl<T> Once<T> {
         }
         // SAFETY: WRITTEN was published after the value was written, and from then on nothing changes it until
         // the cell is dropped, which `&self` rules out.
-        Some(unsafe { (*self.value.get()).assume_init_ref() })
+        Some(self.value.with(|value| unsafe { (*value).assume_init_ref() }))
     }
 }
 
 impl<T> Drop for Once<T> {
     fn drop(&mut self) {
-        if *self.state.get_mut() == WRITTEN {
+        // Relaxed: whoever has `&mut self` has been told of all that was done to it.
+        if self.state.load(Ordering::Relaxed) == WRITTEN {
             // SAFETY: WRITTEN says that the value is initialised, and `&mut self` that nothing refers to it.
             unsafe { self.value.get_mut().assume_init_drop() };
         }

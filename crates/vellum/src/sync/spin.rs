@@ -4,11 +4,10 @@
     reason = "a lock hands out exclusive access to what it guards; the compiler cannot check its flag"
 )]
 
-use core::cell::UnsafeCell;
 use core::fmt;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicBool, Ordering};
 use vellum_machine::cpu::{self, PreemptGuard};
+use vellum_machine::primitive::{AtomicBool, Ordering, UnsafeCell};
 
 /// A mutual-exclusion lock whose waiters spin.
 ///
@@ -104,7 +103,7 @@ impl<T: ?Sized> Deref for SpinLockGuard<'_, T> {
     fn deref(&self) -> &T {
         // SAFETY: this guard is the only one of its lock (`try_lock` set `taken` from clear), so nothing else
         // refers to the value while `self` is borrowed.
-        unsafe { &*self.lock.value.get() }
+        self.lock.value.with(|value| unsafe { &*value })
     }
 }
 
@@ -112,7 +111,7 @@ impl<T: ?Sized> DerefMut for SpinLockGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: as in `deref`, and `self` is borrowed exclusively.
-        unsafe { &mut *self.lock.value.get() }
+        self.lock.value.with_mut(|value| unsafe { &mut *value })
     }
 }
 
@@ -141,9 +140,8 @@ mod tests {
     fn counts_of_many_threads_add_up() {
         let lock = SpinLock::new(0u64);
         std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| (0..10_000).for_each(|_| *lock.lock() += 1));
-            }
+            let threads = [(); 4].map(|()| scope.spawn(|| (0..10_000).for_each(|_| *lock.lock() += 1)));
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
         });
         assert_eq!(lock.into_inner(), 40_000);
     }

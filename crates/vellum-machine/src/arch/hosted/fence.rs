@@ -3,7 +3,8 @@
 //! `membarrier(2)`, `MEMBARRIER_CMD_PRIVATE_EXPEDITED`: when it returns, every running thread of the process has
 //! passed a full fence since it was called. A process registers before; where the kernel has no such call, light
 //! fences are full ones.
-use core::sync::atomic::{AtomicBool, Ordering, compiler_fence, fence};
+use crate::primitive::fence;
+use core::sync::atomic::{AtomicBool, Ordering, compiler_fence};
 use rustix::thread::{MembarrierCommand, membarrier};
 
 /// Whether a heavy fence reaches the other threads, so that light ones need only bind the compiler.

@@ -20,6 +20,7 @@ extern crate std;
 use crate::addr::{PAGE_SIZE, Paddr, Vaddr};
 use crate::cpu::{CpuId, CpuSet, MAX_CPUS};
 use crate::layout::PADDR_LIMIT;
+use crate::primitive::spin_loop;
 use crate::tlb::Statistics;
 use core::cell::Cell;
 use core::fmt;
@@ -153,9 +154,16 @@ pub(crate) fn with_processor<R>(f: impl FnOnce(&Processor) -> R) -> Option<R> {
     PROCESSOR.get().map(f)
 }
 
+#[cfg(not(loom))]
 #[inline(always)]
 pub(crate) fn current() -> Option<CpuId> {
     with_processor(|processor| processor.id())
+}
+
+/// The threads of a program that loom explores are the processors that they say.
+#[cfg(loom)]
+pub(crate) fn current() -> Option<CpuId> {
+    crate::primitive::seat().and_then(CpuId::new)
 }
 
 pub(crate) fn count() -> usize {
@@ -168,9 +176,8 @@ pub(crate) fn relax() {
     TURNS.set(turn);
     if turn.is_multiple_of(TURNS_PER_YIELD) {
         std::thread::yield_now();
-    } else {
-        core::hint::spin_loop();
     }
+    spin_loop();
 }
 
 #[inline(always)]

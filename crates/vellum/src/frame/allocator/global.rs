@@ -2,8 +2,8 @@
 
 use super::{AllocInitError, FrameRequest, FrameStatistics};
 use crate::sync::Once;
-use core::sync::atomic::{AtomicU64, Ordering};
 use vellum_machine::addr::Paddr;
+use vellum_machine::primitive::{AtomicU64, Ordering};
 
 /// Hands out physical frames by address.
 ///

@@ -8,7 +8,7 @@ use super::super::pool::{CHUNK_FRAMES, Pool};
 use super::magazine::CACHED_ORDER;
 use core::fmt;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU8, Ordering};
+use vellum_machine::primitive::{AtomicU8, Ordering};
 
 const WORD_FRAMES: usize = u64::BITS as usize;
 const WORDS: usize = CHUNK_FRAMES / WORD_FRAMES;

@@ -19,11 +19,11 @@ use super::{FrameRequest, FrameStatistics, GlobalFrameAllocator};
 use crate::sync::{CpuLocal, SpinLock};
 use core::fmt;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use magazine::CACHED_ORDER;
 use marks::{AllMarks, Store};
 use vellum_machine::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr};
 use vellum_machine::layout::PADDR_LIMIT;
+use vellum_machine::primitive::{AtomicU64, AtomicUsize, Ordering};
 
 /// Bytes that an entry of each table tells about.
 const CHUNK_SIZE: usize = CHUNK_FRAMES * PAGE_SIZE;
