@@ -6,6 +6,7 @@ mod mutants;
 mod probe;
 mod report;
 mod source;
+mod tsan;
 mod verify;
 mod workspace;
 
@@ -41,6 +42,8 @@ enum Task {
     Ledger,
     /// Explores the interleavings of small programs over the protocols, with the real orderings
     Loom,
+    /// Runs tests of many threads under ThreadSanitizer, where a nightly toolchain brings it
+    Tsan,
     /// Verifies the proved crates
     Verify {
         /// Lists the functions that cost the verifier most
@@ -82,6 +85,7 @@ fn main() -> Result<ExitCode> {
         Task::Docs => report.step("docs", || docs(&workspace)),
         Task::Ledger => report.step("ledger", || ledger::run(&workspace, ledger::Detail::Table)),
         Task::Loom => report.step("loom", || loom::run(&workspace)),
+        Task::Tsan => tsan(&workspace, &mut report),
         Task::Verify { report: false } => report.step("verify", || verify::run(&workspace)),
         Task::Verify { report: true } => report.step("verify", || verify::cost(&workspace)),
         Task::Probe => report.step("probe", || probe::run(&workspace)),
@@ -100,8 +104,14 @@ fn ci(workspace: &Workspace, report: &mut Report) {
     report.step("docs", || docs(workspace));
     report.step("ledger", || ledger::run(workspace, ledger::Detail::Totals));
     report.step("loom", || loom::run(workspace));
+    tsan(workspace, report);
     report.step("verify", || verify::run(workspace));
     report.step("probe", || probe::run(workspace));
+}
+
+fn tsan(workspace: &Workspace, report: &mut Report) {
+    report.step("tsan", || tsan::run(workspace));
+    report.step("tsan with std", || tsan::run_with_std(workspace));
 }
 
 fn hygiene(workspace: &Workspace, report: &mut Report) {

@@ -35,14 +35,21 @@ impl Workspace {
 
     /// `cargo verus`, which brings a toolchain of its own.
     pub fn cargo_verus(&self) -> Command {
-        let mut cargo = Command::new("cargo");
+        let mut cargo = self.other("cargo");
+        cargo.arg("verus");
+        cargo
+    }
+
+    /// A program of another toolchain than the one that runs this command.
+    pub fn other(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
         for variable in
             ["CARGO", "RUSTC", "RUSTDOC", "RUSTUP_TOOLCHAIN", "RUST_RECURSION_COUNT", "LD_LIBRARY_PATH"]
         {
-            cargo.env_remove(variable);
+            command.env_remove(variable);
         }
-        cargo.arg("verus").current_dir(&self.root);
-        cargo
+        command.current_dir(&self.root);
+        command
     }
 
     /// Copies what may be source, no history and no builds, to an empty folder.

@@ -109,15 +109,18 @@ impl Worker {
 fn many_threads_on_few_frames() {
     let base = frames(SHARED);
     std::thread::scope(|s| {
-        for i in 0..8 {
-            s.spawn(move || {
-                let state = 0x9e37_79b9_7f4a_7c15 ^ (i << 40);
-                let mut worker = Worker { state, base, typed: Vec::new(), erased: Vec::new() };
-                for _ in 0..STEPS {
-                    worker.step();
-                }
-            });
-        }
+        let threads: Vec<_> = (0..8)
+            .map(|i| {
+                s.spawn(move || {
+                    let state = 0x9e37_79b9_7f4a_7c15 ^ (i << 40);
+                    let mut worker = Worker { state, base, typed: Vec::new(), erased: Vec::new() };
+                    for _ in 0..STEPS {
+                        worker.step();
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
     assert!((0..SHARED).all(|i| is_unused(nth(base, i))));
     assert_eq!(LIVE.load(Relaxed), 0);
