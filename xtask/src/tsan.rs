@@ -22,8 +22,9 @@ struct Set {
     relies_on_std: bool,
 }
 
-const SETS: [Set; 4] = [
+const SETS: [Set; 5] = [
     Set { package: "vellum", binaries: &["--test", "frames"], tests: &["stress::"], relies_on_std: false },
+    Set { package: "vellum", binaries: &["--test", "magazines"], tests: &[], relies_on_std: false },
     Set {
         package: "vellum",
         binaries: &["--lib"],
