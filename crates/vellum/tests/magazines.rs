@@ -1,8 +1,11 @@
 //! Threads that are processors take frames from one allocator and give them back; each writes to what it has.
 //!
 //! Their memory is ordered by nothing but the allocator, so that a race detector sees what it leaves out.
-#![expect(unsafe_code, reason = "maps the memory of a machine, and writes to what the allocator hands out")]
-use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+#![expect(unsafe_code, reason = "gives a machine its memory, and writes to what the allocator hands out")]
+#[path = "support/map.rs"]
+mod map;
+
+use map::map;
 use std::cell::UnsafeCell;
 use vellum::frame::allocator::{
     BuddyAllocator, Chunk, FrameRequest, GlobalFrameAllocator, Magazine, Marks, Notes, Parts,
@@ -31,16 +34,7 @@ static MAGAZINES: CpuLocal<Magazine> = CpuLocal::new();
 
 fn power() {
     let memory = 16 * PAGE_SIZE;
-    // SAFETY: nothing of this process lives at these addresses.
-    let mapped = unsafe {
-        mmap_anonymous(
-            LINEAR_MAP_BASE as *mut _,
-            memory,
-            ProtFlags::READ | ProtFlags::WRITE,
-            MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE,
-        )
-    };
-    mapped.expect("the addresses are free");
+    map(LINEAR_MAP_BASE, memory);
     // SAFETY: the memory was just mapped, and stays.
     unsafe { power_on(Power { memory, cpus: CPUS, speculate_every: None }) }
         .expect("it is the first machine");

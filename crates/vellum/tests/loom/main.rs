@@ -11,6 +11,8 @@
 
 mod allocator;
 mod frames;
+#[path = "../support/map.rs"]
+mod map;
 mod readers;
 mod support;
 mod sync;

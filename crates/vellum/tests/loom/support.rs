@@ -1,6 +1,6 @@
 //! A machine of a few frames, set up anew in each execution, and metadata that loom watches.
-#![expect(unsafe_code, reason = "maps memory at fixed addresses and hands it to the frame layer")]
-use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+#![expect(unsafe_code, reason = "hands memory to the frame layer")]
+use crate::map::map;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use vellum::frame::{AnyFrameMeta, Frame, GetFrameError, init_metadata, set_free_hook};
@@ -41,19 +41,6 @@ fn map_once() {
         map(LINEAR_MAP_BASE, FRAMES * PAGE_SIZE);
         map(META_BASE, FRAMES * META_SLOT_SIZE);
     });
-}
-
-fn map(at: usize, len: usize) {
-    // SAFETY: nothing of this process lives at these addresses.
-    let got = unsafe {
-        mmap_anonymous(
-            at as *mut _,
-            len,
-            ProtFlags::READ | ProtFlags::WRITE,
-            MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE | MapFlags::NORESERVE,
-        )
-    };
-    assert_eq!(got.expect("the address is free").addr(), at);
 }
 
 fn boot() {
