@@ -12,7 +12,10 @@ const SINGLES: usize = 128;
 /// Blocks of each higher order that a magazine holds, at most.
 const BLOCKS: usize = 8;
 
-/// Free frames and blocks, of one order each.
+/// Runs of other lengths that a magazine holds, at most.
+const RUNS: usize = 16;
+
+/// Free blocks of one order.
 ///
 /// What was given back last is handed out first, for it is most likely in the processor's data cache.
 struct Stack<const CAPACITY: usize> {
@@ -56,16 +59,63 @@ impl<const CAPACITY: usize> Stack<CAPACITY> {
     }
 }
 
-/// A stack for each order up to 2 MiB.
+/// Free runs of any length.
+struct Runs {
+    len: usize,
+    /// The first frame of each, and how many they are.
+    runs: [(u32, u32); RUNS],
+}
+
+impl Runs {
+    const EMPTY: Runs = Runs { len: 0, runs: [(0, 0); RUNS] };
+
+    fn all(&self) -> &[(u32, u32)] {
+        self.runs.get(..self.len).unwrap_or_default()
+    }
+
+    /// Takes the run of this length that came last, of those that begin at a multiple of `step`.
+    fn take(&mut self, count: usize, step: usize) -> Option<usize> {
+        let fits =
+            |&(start, len): &(u32, u32)| len as usize == count && (start as usize).is_multiple_of(step);
+        let found = self.all().iter().rposition(fits)?;
+        let (start, _) = self.runs[found];
+        self.runs.copy_within(found + 1..self.len, found);
+        self.len -= 1;
+        Some(start as usize)
+    }
+
+    fn push(&mut self, start: usize, count: usize) -> bool {
+        let Some(entry) = self.runs.get_mut(self.len) else { return false };
+        *entry = (start as u32, count as u32);
+        self.len += 1;
+        true
+    }
+
+    /// Moves the oldest ones, up to `most`, to the pool; returns how many frames of them were free there already.
+    fn flush(&mut self, pool: &mut Pool<'_>, most: usize) -> usize {
+        let moved = most.min(self.len);
+        let give = |&(start, count): &(u32, u32)| pool.give(start as usize, count as usize);
+        let known = self.runs[..moved].iter().map(give).sum();
+        self.runs.copy_within(moved..self.len, 0);
+        self.len -= moved;
+        known
+    }
+}
+
+/// A stack for each order up to 2 MiB, and runs of lengths in between.
 pub struct Magazine {
     singles: Stack<SINGLES>,
     /// From order 1 on.
     blocks: [Stack<BLOCKS>; CACHED_ORDER as usize],
+    runs: Runs,
 }
 
 impl Initial for Magazine {
-    const INITIAL: Magazine =
-        Magazine { singles: Stack::EMPTY, blocks: [const { Stack::EMPTY }; CACHED_ORDER as usize] };
+    const INITIAL: Magazine = Magazine {
+        singles: Stack::EMPTY,
+        blocks: [const { Stack::EMPTY }; CACHED_ORDER as usize],
+        runs: Runs::EMPTY,
+    };
 }
 
 impl Magazine {
@@ -87,6 +137,21 @@ impl Magazine {
         } else {
             self.blocks(order).is_some_and(|blocks| blocks.push(frame))
         }
+    }
+
+    /// Takes a run that came back with this very length, and begins at a multiple of `step`.
+    pub(super) fn pop_run(&mut self, count: usize, step: usize) -> Option<usize> {
+        self.runs.take(count, step)
+    }
+
+    /// Adds a run; returns whether there was room.
+    pub(super) fn push_run(&mut self, start: usize, count: usize) -> bool {
+        self.runs.push(start, count)
+    }
+
+    /// Moves half of the runs to the pool; returns how many frames were free there already.
+    pub(super) fn make_room_for_runs(&mut self, pool: &mut Pool<'_>) -> usize {
+        self.runs.flush(pool, RUNS / 2)
     }
 
     /// Fills the stack of an order with half of what it holds, where the pool has as much.
@@ -118,12 +183,16 @@ impl Magazine {
     pub(super) fn flush(&mut self, pool: &mut Pool<'_>) -> usize {
         let singles = self.singles.flush(pool, 0, SINGLES);
         let blocks = (1..).zip(&mut self.blocks).map(|(order, blocks)| blocks.flush(pool, order, BLOCKS));
-        singles + blocks.sum::<usize>()
+        singles + blocks.sum::<usize>() + self.runs.flush(pool, RUNS)
     }
 
-    /// Lists how many blocks there are, from order 0 on.
+    /// Lists how many blocks there are, from order 0 on; a run counts as those that its length is the sum of.
     pub(super) fn counts(&self) -> impl Iterator<Item = usize> {
-        core::iter::once(self.singles.len).chain(self.blocks.iter().map(|blocks| blocks.len))
+        let blocks = core::iter::once(self.singles.len).chain(self.blocks.iter().map(|blocks| blocks.len));
+        blocks.enumerate().map(|(order, blocks)| {
+            let in_runs = self.runs.all().iter().filter(|(_, count)| count >> order & 1 == 1);
+            blocks + in_runs.count()
+        })
     }
 
     /// Says whether there is nothing.

@@ -1,8 +1,8 @@
 //! Which frames are out.
 //!
-//! A frame or block that a magazine can hold is marked by a byte that belongs to its first frame: to hand it out and to
-//! take it back is a store each, by whoever has it. All else that is handed out is noted by bits, under the pool's
-//! lock.
+//! A block or short run that a magazine can hold is marked by a byte that belongs to its first frame: to hand it out and
+//! to take it back is a store each, by whoever has it. A run's length is in the bytes of its next two frames. All else
+//! that is handed out is noted by bits, under the pool's lock.
 
 use super::super::pool::{CHUNK_FRAMES, Pool};
 use super::magazine::CACHED_ORDER;
@@ -22,6 +22,20 @@ const NONE: u8 = 0;
 /// The mark of the first frame of a block that is out.
 const fn out(order: u32) -> u8 {
     order as u8 + 1
+}
+
+/// The mark of the first frame of a run that is out.
+const RUN: u8 = 0x40;
+
+/// What the marks of the two frames after the first of a run say of its length: seven bits each.
+const DIGIT: u8 = 0x80;
+
+/// The lengths of runs that are marked: the least that has three frames, up to 2 MiB.
+pub(super) const MARKED_RUNS: Range<usize> = 3..1 << CACHED_ORDER;
+
+/// The marks of a run.
+const fn run_marks(count: usize) -> [u8; 3] {
+    [RUN, DIGIT | (count & 0x7f) as u8, DIGIT | (count >> 7 & 0x7f) as u8]
 }
 
 impl Marks {
@@ -78,11 +92,65 @@ impl AllMarks<'_> {
         self.turn(frame, out(order), NONE)
     }
 
-    /// Finds the block that is out and has this frame.
-    fn block_of(&self, frame: usize) -> Option<(usize, u32)> {
-        (0..=CACHED_ORDER).map(|order| (frame >> order << order, order)).find(|&(first, order)| {
-            self.of(first).is_some_and(|mark| mark.load(Ordering::Relaxed) == out(order))
-        })
+    /// Notes that a run is handed out, of a length in [`MARKED_RUNS`]; returns whether none began there before.
+    pub(super) fn hand_out_run(&self, start: usize, count: usize) -> bool {
+        let [first, low, high] = run_marks(count);
+        let turns = self.turn(start, NONE, first);
+        if turns {
+            self.set(start + 1, low);
+            self.set(start + 2, high);
+        }
+        turns
+    }
+
+    /// Notes that a run is given back; returns whether this very run was out.
+    pub(super) fn take_back_run(&self, start: usize, count: usize) -> bool {
+        let was_out = (start..).zip(run_marks(count)).all(|(frame, mark)| self.get(frame) == mark);
+        if was_out {
+            (start..start + 3).for_each(|frame| self.set(frame, NONE));
+        }
+        was_out
+    }
+
+    fn get(&self, frame: usize) -> u8 {
+        self.of(frame).map_or(NONE, |mark| mark.load(Ordering::Relaxed))
+    }
+
+    fn set(&self, frame: usize, to: u8) {
+        if let Some(mark) = self.of(frame) {
+            mark.store(to, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns how many frames the block or run has that is out and begins with this one; 0 where none does.
+    fn length_at(&self, frame: usize) -> usize {
+        match self.get(frame) {
+            NONE | DIGIT.. => 0,
+            RUN => {
+                let digit = |place| usize::from(self.get(frame + place) & !DIGIT);
+                digit(1) | digit(2) << 7
+            }
+            order => 1 << (order - out(0)),
+        }
+    }
+
+    /// Finds the block or run that is out and has this frame.
+    fn covering(&self, frame: usize) -> Option<Range<usize>> {
+        let longest = 1 << CACHED_ORDER;
+        // Those that are out do not overlap: the last that begins before the frame decides.
+        (frame.saturating_sub(longest - 1)..=frame)
+            .rev()
+            .find_map(|first| {
+                let length = self.length_at(first);
+                (length != 0).then_some(first..first + length)
+            })
+            .filter(|block| block.contains(&frame))
+    }
+
+    /// Forgets that a block or run is out.
+    fn forget(&self, block: &Range<usize>) {
+        let marks = if self.get(block.start) == RUN { 3 } else { 1 };
+        (block.start..block.start + marks).for_each(|frame| self.set(frame, NONE));
     }
 }
 
@@ -119,6 +187,13 @@ impl Store<'_> {
         Some(start)
     }
 
+    /// Takes a run of a length in [`MARKED_RUNS`], and marks it as out.
+    pub(super) fn take_marked_run(&mut self, count: usize, step: usize) -> Option<usize> {
+        let start = self.pool.take(count, step)?;
+        self.marks.hand_out_run(start, count);
+        Some(start)
+    }
+
     /// Takes a block, and marks it as out.
     pub(super) fn take_block(&mut self, order: u32) -> Option<usize> {
         let frame = self.pool.take(1 << order, 1 << order)?;
@@ -152,17 +227,22 @@ impl Store<'_> {
         freed
     }
 
-    /// Turns marked blocks that have some of these frames into frames that are noted one by one.
+    /// Turns marked blocks and runs that have some of these frames into frames that are noted one by one.
     fn note_blocks(&mut self, chunk: usize, word: usize, mask: u64) {
         let base = chunk * CHUNK_FRAMES + word * WORD_FRAMES;
-        for frame in (0..WORD_FRAMES).filter(|bit| mask & 1 << bit != 0).map(|bit| base + bit) {
-            if let Some((first, order)) = self.marks.block_of(frame)
-                && self.marks.take_back(first, order)
-            {
-                for (chunk, word, mask) in words_of(first..first + (1 << order)) {
+        let mut at = base + mask.trailing_zeros() as usize;
+        let end = base + WORD_FRAMES - mask.leading_zeros() as usize;
+        let mut next = self.marks.covering(at);
+        while at < end {
+            at += 1;
+            if let Some(block) = next {
+                self.marks.forget(&block);
+                at = block.end;
+                for (chunk, word, mask) in words_of(block) {
                     self.notes[chunk].out[word] |= mask;
                 }
             }
+            next = Some(at..at + self.marks.length_at(at)).filter(|block| !block.is_empty());
         }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! Single frames, and naturally aligned blocks of up to 2 MiB, are taken from the [`Magazine`] of the processor and
 //! given back to it, which costs no locked instruction: the magazine is [the processor's own](CpuLocal). Magazines are
-//! filled from the `Pool` and emptied into it several blocks at a time, under the pool's lock. All other requests go
-//! to the pool. When it has too little, everything in magazines goes back to it, whosever they are, so that no frame is
+//! filled from the `Pool` and emptied into it several blocks at a time, under the pool's lock. Runs of other lengths up
+//! to 2 MiB are kept as they come back, for the next request of the same length. All other requests go to the pool. When it has too little, everything in magazines goes back to it, whosever they are, so that no frame is
 //! out of reach and every larger block can form.
 //!
 //! [`Marks`] and [`Notes`] say what is handed out. What is given back without being handed out is ignored, and counted.
@@ -20,7 +20,7 @@ use crate::sync::{CpuLocal, SpinLock};
 use core::fmt;
 use core::ops::Range;
 use magazine::CACHED_ORDER;
-use marks::{AllMarks, Store};
+use marks::{AllMarks, MARKED_RUNS, Store};
 use vellum_machine::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr};
 use vellum_machine::layout::PADDR_LIMIT;
 use vellum_machine::primitive::{AtomicU64, AtomicUsize, Ordering};
@@ -170,9 +170,34 @@ impl<'t> BuddyAllocator<'t> {
         let (count, step) = (request.frames(), request.block_frames()?);
         if count == step && step <= 1 << CACHED_ORDER {
             self.block(step.trailing_zeros())
+        } else if MARKED_RUNS.contains(&count) {
+            self.marked_run(count, step)
         } else {
             self.with_all_frames(|store| store.take_run(count, step))
         }
+    }
+
+    /// Takes a short run: one that came back with the same length, where there is one.
+    fn marked_run(&self, count: usize, step: usize) -> Option<usize> {
+        match self.magazines.with_current(|magazine| magazine.pop_run(count, step)) {
+            Some(Some(start)) if self.marks.hand_out_run(start, count) => Some(start),
+            _ => self.with_all_frames(|store| store.take_marked_run(count, step)),
+        }
+    }
+
+    /// Gives a short run back, if this very run is out; says whether it was.
+    fn give_marked_run(&self, start: usize, count: usize) -> bool {
+        let was_out = self.marks.take_back_run(start, count);
+        if was_out && self.magazines.with_current(|magazine| magazine.push_run(start, count)) != Some(true) {
+            let put = self.magazines.with_current(|magazine| {
+                self.ignore(magazine.make_room_for_runs(&mut self.store.lock().pool));
+                magazine.push_run(start, count)
+            });
+            if put != Some(true) {
+                self.ignore(self.store.lock().pool.give(start, count));
+            }
+        }
+        was_out
     }
 
     /// Gives a block back, up to 2 MiB, if this very block is out; says whether it was.
@@ -200,8 +225,11 @@ impl<'t> BuddyAllocator<'t> {
     #[inline(never)]
     fn give_several(&self, paddr: Paddr, frames: usize) {
         let range = self.frames_in(paddr, frames);
-        let block = frames.is_power_of_two() && frames <= 1 << CACHED_ORDER && range.len() == frames;
-        if block && self.give_block(range.start, frames.trailing_zeros()) {
+        let all = range.len() == frames;
+        let block = all && frames.is_power_of_two() && frames <= 1 << CACHED_ORDER;
+        if block && self.give_block(range.start, frames.trailing_zeros())
+            || all && MARKED_RUNS.contains(&frames) && self.give_marked_run(range.start, frames)
+        {
             return;
         }
         let freed = self.store.lock().give(range);
