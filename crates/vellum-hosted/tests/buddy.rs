@@ -162,6 +162,23 @@ fn what_is_cached_forms_the_block_that_is_wanted() {
 }
 
 #[test]
+fn a_part_may_come_back_alone() {
+    let mut parts = Owned::new();
+    let allocator = parts.allocator();
+    let before = allocator.statistics();
+    // A block, and a run of another length.
+    for (frames, part) in [(16, 8), (11, 5)] {
+        let start = on(0, || allocator.alloc(request(frames, 0))).unwrap();
+        on(0, || allocator.dealloc(start, part));
+        assert_eq!(allocator.statistics().free, before.free - (frames - part));
+        on(1, || allocator.dealloc(Paddr(start.0 + part * PAGE_SIZE), frames - part));
+        assert_eq!(allocator.statistics().free, before.free);
+    }
+    allocator.drain();
+    assert_eq!(allocator.statistics(), before);
+}
+
+#[test]
 fn giving_back_nonsense_is_counted_and_changes_nothing() {
     let mut parts = Owned::new();
     let allocator = parts.allocator();
