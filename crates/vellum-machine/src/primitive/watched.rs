@@ -222,47 +222,23 @@ unsafe impl<T> Send for AtomicPtr<T> {}
 // SAFETY: as above.
 unsafe impl<T> Sync for AtomicPtr<T> {}
 
-macro_rules! arithmetic {
-    ($($name:ident: $value:ty;)+) => {$(
-        impl $name {
+macro_rules! operations {
+    ($($name:ident: $value:ty { $($operation:ident)+ })+) => {$(
+        impl $name {$(
             /// See `core`.
-            pub fn swap(&self, value: $value, order: Ordering) -> $value {
+            pub fn $operation(&self, value: $value, order: Ordering) -> $value {
                 keep_order(Access::Both, order);
-                self.word().swap(value, order)
+                self.word().$operation(value, order)
             }
-
-            /// See `core`.
-            pub fn fetch_add(&self, value: $value, order: Ordering) -> $value {
-                keep_order(Access::Both, order);
-                self.word().fetch_add(value, order)
-            }
-
-            /// See `core`.
-            pub fn fetch_sub(&self, value: $value, order: Ordering) -> $value {
-                keep_order(Access::Both, order);
-                self.word().fetch_sub(value, order)
-            }
-
-            /// See `core`.
-            pub fn fetch_and(&self, value: $value, order: Ordering) -> $value {
-                keep_order(Access::Both, order);
-                self.word().fetch_and(value, order)
-            }
-
-            /// See `core`.
-            pub fn fetch_or(&self, value: $value, order: Ordering) -> $value {
-                keep_order(Access::Both, order);
-                self.word().fetch_or(value, order)
-            }
-        }
+        )+}
     )+};
 }
 
-arithmetic! {
-    AtomicU8: u8;
-    AtomicU32: u32;
-    AtomicU64: u64;
-    AtomicUsize: usize;
+operations! {
+    AtomicU8: u8 { swap fetch_add fetch_sub fetch_and fetch_or }
+    AtomicU32: u32 { swap fetch_add fetch_sub fetch_and fetch_or }
+    AtomicU64: u64 { swap fetch_add fetch_sub fetch_and fetch_or }
+    AtomicUsize: usize { swap fetch_add fetch_sub fetch_and fetch_or }
 }
 
 impl Default for AtomicBool {

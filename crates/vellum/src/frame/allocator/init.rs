@@ -1,5 +1,5 @@
 //! Setting up the allocator at boot.
-#![expect(unsafe_code, reason = "the allocator's table lies in memory that the boot map promises to be free")]
+#![expect(unsafe_code, reason = "the allocator's tables lie in memory that the boot map promises to be free")]
 
 use super::withheld::withhold;
 use super::{
@@ -69,8 +69,8 @@ pub unsafe fn init(mut early: EarlyAllocator) -> Result<MemoryMap, AllocInitErro
 unsafe fn place_tables(start: usize, len: usize) -> Parts<'static> {
     let notes = start + len * size_of::<Chunk>();
     let marks = notes + len * size_of::<Notes>();
-    // SAFETY: by the caller's promise; chunks and notes are of whole 8 bytes, to which all three are aligned at most
-    // but for chunks, which come first.
+    // SAFETY: by the caller's promise. The chunks begin with a frame; notes, which are words, come after whole chunks;
+    // marks are bytes.
     unsafe {
         Parts {
             chunks: place_table(start, len, Chunk::new),

@@ -107,7 +107,7 @@ impl AllMarks<'_> {
     pub(super) fn take_back_run(&self, start: usize, count: usize) -> bool {
         let was_out = (start..).zip(run_marks(count)).all(|(frame, mark)| self.get(frame) == mark);
         if was_out {
-            (start..start + 3).for_each(|frame| self.set(frame, NONE));
+            self.forget(start);
         }
         was_out
     }
@@ -147,10 +147,10 @@ impl AllMarks<'_> {
             .filter(|block| block.contains(&frame))
     }
 
-    /// Forgets that a block or run is out.
-    fn forget(&self, block: &Range<usize>) {
-        let marks = if self.get(block.start) == RUN { 3 } else { 1 };
-        (block.start..block.start + marks).for_each(|frame| self.set(frame, NONE));
+    /// Forgets that the block or run is out that begins with this frame.
+    fn forget(&self, first: usize) {
+        let marks = if self.get(first) == RUN { run_marks(0).len() } else { 1 };
+        (first..first + marks).for_each(|frame| self.set(frame, NONE));
     }
 }
 
@@ -181,10 +181,15 @@ impl Store<'_> {
     /// Takes a run, and notes that it is out.
     pub(super) fn take_run(&mut self, count: usize, step: usize) -> Option<usize> {
         let start = self.pool.take(count, step)?;
-        for (chunk, word, mask) in words_of(start..start + count) {
+        self.note_out(start..start + count);
+        Some(start)
+    }
+
+    /// Notes that frames are out.
+    fn note_out(&mut self, frames: Range<usize>) {
+        for (chunk, word, mask) in words_of(frames) {
             self.notes[chunk].out[word] |= mask;
         }
-        Some(start)
     }
 
     /// Takes a run of a length in [`MARKED_RUNS`], and marks it as out.
@@ -236,11 +241,9 @@ impl Store<'_> {
         while at < end {
             at += 1;
             if let Some(block) = next {
-                self.marks.forget(&block);
+                self.marks.forget(block.start);
                 at = block.end;
-                for (chunk, word, mask) in words_of(block) {
-                    self.notes[chunk].out[word] |= mask;
-                }
+                self.note_out(block);
             }
             next = Some(at..at + self.marks.length_at(at)).filter(|block| !block.is_empty());
         }

@@ -189,13 +189,9 @@ impl<'t> BuddyAllocator<'t> {
     fn give_marked_run(&self, start: usize, count: usize) -> bool {
         let was_out = self.marks.take_back_run(start, count);
         if was_out && self.magazines.with_current(|magazine| magazine.push_run(start, count)) != Some(true) {
-            let put = self.magazines.with_current(|magazine| {
-                self.ignore(magazine.make_room_for_runs(&mut self.store.lock().pool));
+            self.give_after_flush(start, count, Magazine::make_room_for_runs, |magazine| {
                 magazine.push_run(start, count)
             });
-            if put != Some(true) {
-                self.ignore(self.store.lock().pool.give(start, count));
-            }
         }
         was_out
     }
@@ -205,20 +201,28 @@ impl<'t> BuddyAllocator<'t> {
     fn give_block(&self, frame: usize, order: u32) -> bool {
         let was_out = self.marks.take_back(frame, order);
         if was_out && self.magazines.with_current(|magazine| magazine.push(frame, order)) != Some(true) {
-            self.give_after_flush(frame, order);
+            let make_room = |magazine: &mut Magazine, pool: &mut Pool<'_>| magazine.make_room(pool, order);
+            self.give_after_flush(frame, 1 << order, make_room, |magazine| magazine.push(frame, order));
         }
         was_out
     }
 
+    /// Gives frames back for which there was no room in the magazine: to it, once there is room, or to the pool.
     #[cold]
     #[inline(never)]
-    fn give_after_flush(&self, frame: usize, order: u32) {
+    fn give_after_flush(
+        &self,
+        start: usize,
+        count: usize,
+        make_room: impl FnOnce(&mut Magazine, &mut Pool<'_>) -> usize,
+        push: impl FnOnce(&mut Magazine) -> bool,
+    ) {
         let put = self.magazines.with_current(|magazine| {
-            self.ignore(magazine.make_room(&mut self.store.lock().pool, order));
-            magazine.push(frame, order)
+            self.ignore(make_room(magazine, &mut self.store.lock().pool));
+            push(magazine)
         });
         if put != Some(true) {
-            self.ignore(self.store.lock().pool.give(frame, 1 << order));
+            self.ignore(self.store.lock().pool.give(start, count));
         }
     }
 

@@ -36,6 +36,8 @@ mod words;
 pub(super) use chunk::CHUNK_FRAMES;
 pub use chunk::Chunk;
 
+#[cfg(verus_keep_ghost)]
+use super::request::is_power_of_two;
 use bits::*;
 use chunk::*;
 #[cfg(verus_keep_ghost)]
@@ -132,7 +134,7 @@ impl<'t> Pool<'t> {
         requires
             1 <= count,
             order <= MAX_ORDER,
-            is_power(step),
+            is_power_of_two(step),
         ensures
             final(self).frames() == old(self).frames(),
             answered(old(self).free(), final(self).free(), r, count, step),
@@ -142,7 +144,7 @@ impl<'t> Pool<'t> {
             invariant
                 1 <= count,
                 order <= MAX_ORDER,
-                is_power(step),
+                is_power_of_two(step),
                 self.same(*old(self)),
             decreases end - bin,
         {
@@ -164,7 +166,7 @@ impl<'t> Pool<'t> {
         requires
             1 <= count,
             order <= MAX_ORDER,
-            is_power(step),
+            is_power_of_two(step),
         ensures
             final(self).frames() == old(self).frames(),
             answered(old(self).free(), final(self).free(), r, count, step),
@@ -175,7 +177,7 @@ impl<'t> Pool<'t> {
             invariant
                 1 <= count,
                 order <= MAX_ORDER,
-                is_power(step),
+                is_power_of_two(step),
                 self.same(*old(self)),
             decreases left,
         {
@@ -194,12 +196,12 @@ impl<'t> Pool<'t> {
         requires
             1 <= count,
             order <= MAX_ORDER,
-            is_power(step),
+            is_power_of_two(step),
         ensures
             final(self).frames() == old(self).frames(),
             answered(old(self).free(), final(self).free(), r, count, step),
     {
-        if chunk >= chunks_of(self.table) || order > MAX_ORDER {
+        if chunk >= chunks_of(self.table) {
             return None;
         }
         let in_chunk = if order > CHUNK_ORDER {
@@ -224,7 +226,7 @@ impl<'t> Pool<'t> {
         requires
             1 <= count,
             order <= MAX_ORDER,
-            is_power(step),
+            is_power_of_two(step),
         ensures
             final(self).frames() == old(self).frames(),
             answered(old(self).free(), final(self).free(), r, count, step),
@@ -249,7 +251,7 @@ impl<'t> Pool<'t> {
     /// Takes frames if they are free, and the first of them is a multiple of `step`, a power of two.
     fn claim(&mut self, start: usize, count: usize, step: usize) -> (r: Option<usize>)
         requires
-            is_power(step),
+            is_power_of_two(step),
         ensures
             final(self).frames() == old(self).frames(),
             answered(old(self).free(), final(self).free(), r, count, step),
@@ -499,12 +501,13 @@ impl<'t> Pool<'t> {
             same_words(old(self).table@, final(self).table@),
     {
         if chunk < self.table.len() {
-            match self.table[chunk].largest_order() {
+            let order = self.table[chunk].largest_order();
+            match order {
                 Some(order) if order < CHUNK_ORDER && self.table[chunk].place == SHELF + order => return,
                 _ => {},
             }
             self.shelves.take(self.table, chunk);
-            self.file(chunk);
+            self.shelve(chunk, order);
         }
     }
 
@@ -514,11 +517,22 @@ impl<'t> Pool<'t> {
             same_words(old(self).table@, final(self).table@),
     {
         if chunk < self.table.len() {
-            match self.table[chunk].largest_order() {
-                None => self.table[chunk].place = OFF,
-                Some(order) if order < CHUNK_ORDER => self.shelves.put(self.table, chunk, order),
-                Some(_) => self.merge(chunk),
-            }
+            let order = self.table[chunk].largest_order();
+            self.shelve(chunk, order);
+        }
+    }
+
+    /// Puts a chunk that is on no shelf, and whose largest run has this order, on its shelf.
+    fn shelve(&mut self, chunk: usize, order: Option<u32>)
+        requires
+            chunk < old(self).table@.len(),
+        ensures
+            same_words(old(self).table@, final(self).table@),
+    {
+        match order {
+            None => self.table[chunk].place = OFF,
+            Some(order) if order < CHUNK_ORDER => self.shelves.put(self.table, chunk, order),
+            Some(_) => self.merge(chunk),
         }
     }
 
@@ -569,15 +583,10 @@ const fn chunks_in(order: u32) -> (r: usize)
     1 << (order - CHUNK_ORDER)
 }
 
-/// The number has one bit.
-spec fn is_power(step: usize) -> bool {
-    step != 0 && step & (step - 1) as usize == 0
-}
-
 /// Says whether frames can be asked for at multiples of `step`: a power of two, up to the largest block.
 fn is_step(step: usize) -> (r: bool)
     ensures
-        r ==> is_power(step),
+        r ==> is_power_of_two(step),
 {
     step != 0 && step <= 1 << MAX_ORDER && step & (step - 1) == 0
 }
