@@ -28,19 +28,19 @@ fn store(i: usize, v: u64) {
 /// Reads a word of the test's frame.
 fn load(i: usize) -> u64 {
     // SAFETY: as in `store`.
-    unsafe { ptword::load(AREA, i, ghost()) }
+    unsafe { ptword::load::<ptword::Native>(AREA, i, ghost()) }
 }
 
 /// Replaces a word of the test's frame.
 fn swap(i: usize, v: u64) -> u64 {
     // SAFETY: as in `store`.
-    unsafe { ptword::swap(AREA, i, v, ghost()) }
+    unsafe { ptword::swap::<ptword::Native>(AREA, i, v, ghost()) }
 }
 
 /// Replaces a word of the test's frame if it is `current`.
 fn compare_exchange(i: usize, current: u64, v: u64) -> Result<u64, u64> {
     // SAFETY: as in `store`.
-    unsafe { ptword::compare_exchange(AREA, i, current, v, ghost()) }
+    unsafe { ptword::compare_exchange::<ptword::Native>(AREA, i, current, v, ghost()) }
 }
 
 #[test]

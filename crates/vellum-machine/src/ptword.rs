@@ -2,7 +2,7 @@
 //!
 //! The walker reads these words at any time and sets accessed and dirty bits in them at any time, so a word is
 //! known up to those bits alone, and a word that the walker may reach is replaced by a swap or a
-//! compare-and-swap: a plain store could lose what hardware noted.
+//! compare-and-swap: a plain store could lose what hardware noted. Which bits those are is the [`WalkerFormat`]'s.
 #![expect(unsafe_code, reason = "the words of a frame are reached through a raw pointer into the linear map")]
 use crate::addr::Paddr;
 use crate::page::{PagePerm, contents};
@@ -11,9 +11,43 @@ use vstd::prelude::*;
 
 verus! {
 
-/// Equal up to what the walker may have set: accessed and dirty (Intel SDM vol. 3, section 5.8).
-pub open spec fn same_word(a: u64, b: u64) -> bool {
-    a & !0x60u64 == b & !0x60u64
+/// The format of the words that a walker reads, as far as the walker writes them.
+///
+/// # Safety
+///
+/// 1. A walker that reads words of this format changes no bit outside `noted`.
+pub unsafe trait WalkerFormat: Send + Sync + 'static {
+    /// The bits that the walker may set at any time.
+    spec fn noted() -> u64;
+}
+
+/// Words of x86-64, of any number of levels.
+pub struct X86_64;
+
+// SAFETY: accessed and dirty, bits 5 and 6 (Intel SDM vol. 3, section 5.8).
+unsafe impl WalkerFormat for X86_64 {
+    open spec fn noted() -> u64 {
+        0x60
+    }
+}
+
+/// Words of RISC-V with 64 bits: Sv39, Sv48 and Sv57.
+pub struct RiscV;
+
+// SAFETY: A and D, bits 6 and 7, where hardware sets them at all (RISC-V privileged specification, section "Addressing
+// and Memory Protection").
+unsafe impl WalkerFormat for RiscV {
+    open spec fn noted() -> u64 {
+        0xc0
+    }
+}
+
+/// What this machine's walkers read.
+pub type Native = crate::arch::imp::Native;
+
+/// Equal up to what the walker may have set.
+pub open spec fn same_word<F: WalkerFormat>(a: u64, b: u64) -> bool {
+    a & !F::noted() == b & !F::noted()
 }
 
 #[verifier::external]
@@ -29,17 +63,18 @@ fn word(pa: Paddr, i: usize) -> &'static AtomicU64 {
 /// # Safety
 ///
 /// 1. The caller has the permission of the frame at `pa` (the stable compiler does not see it), and `i` is below 512.
+/// 2. No walker reads the frame as one of another format than `F`.
 // Acquire: pairs with the Release of `swap` and `compare_exchange` that published a link.
 #[inline(always)]
 #[verifier::external_body]
 #[verifier::atomic]
-pub unsafe fn load(pa: Paddr, i: usize, Tracked(perm): Tracked<&PagePerm>) -> (r: u64)
+pub unsafe fn load<F: WalkerFormat>(pa: Paddr, i: usize, Tracked(perm): Tracked<&PagePerm>) -> (r: u64)
     requires
         perm.pa() == pa,
         perm.exclusive(),
         i < 512,
     ensures
-        same_word(r, perm.words()[i as int]),
+        same_word::<F>(r, perm.words()[i as int]),
     opens_invariants none
     no_unwind
 {
@@ -74,11 +109,12 @@ pub unsafe fn store_unreachable(pa: Paddr, i: usize, v: u64, Tracked(perm): Trac
 /// # Safety
 ///
 /// 1. The caller has the permission of the frame at `pa` (the stable compiler does not see it), and `i` is below 512.
+/// 2. No walker reads the frame as one of another format than `F`.
 // AcqRel: publishes what was written before it; pairs with the Acquire of `load`.
 #[inline(always)]
 #[verifier::external_body]
 #[verifier::atomic]
-pub unsafe fn swap(pa: Paddr, i: usize, v: u64, Tracked(perm): Tracked<&mut PagePerm>) -> (r: u64)
+pub unsafe fn swap<F: WalkerFormat>(pa: Paddr, i: usize, v: u64, Tracked(perm): Tracked<&mut PagePerm>) -> (r: u64)
     requires
         old(perm).pa() == pa,
         old(perm).exclusive(),
@@ -87,7 +123,7 @@ pub unsafe fn swap(pa: Paddr, i: usize, v: u64, Tracked(perm): Tracked<&mut Page
         final(perm).pa() == pa,
         final(perm).exclusive(),
         final(perm).words() == old(perm).words().update(i as int, v),
-        same_word(r, old(perm).words()[i as int]),
+        same_word::<F>(r, old(perm).words()[i as int]),
     opens_invariants none
     no_unwind
 {
@@ -99,11 +135,12 @@ pub unsafe fn swap(pa: Paddr, i: usize, v: u64, Tracked(perm): Tracked<&mut Page
 /// # Safety
 ///
 /// 1. The caller has the permission of the frame at `pa` (the stable compiler does not see it), and `i` is below 512.
+/// 2. No walker reads the frame as one of another format than `F`.
 // AcqRel on success, as `swap`; Relaxed on failure: the value is only a new guess.
 #[inline(always)]
 #[verifier::external_body]
 #[verifier::atomic]
-pub unsafe fn compare_exchange(pa: Paddr, i: usize, cur: u64, v: u64, Tracked(perm): Tracked<&mut PagePerm>) -> (r: Result<
+pub unsafe fn compare_exchange<F: WalkerFormat>(pa: Paddr, i: usize, cur: u64, v: u64, Tracked(perm): Tracked<&mut PagePerm>) -> (r: Result<
     u64,
     u64,
 >)
@@ -114,10 +151,10 @@ pub unsafe fn compare_exchange(pa: Paddr, i: usize, cur: u64, v: u64, Tracked(pe
     ensures
         final(perm).pa() == pa,
         final(perm).exclusive(),
-        r matches Ok(w) ==> w == cur && same_word(cur, old(perm).words()[i as int]) && final(perm).words() == old(
+        r matches Ok(w) ==> w == cur && same_word::<F>(cur, old(perm).words()[i as int]) && final(perm).words() == old(
             perm,
         ).words().update(i as int, v),
-        r matches Err(w) ==> same_word(w, old(perm).words()[i as int]) && *final(perm) == *old(perm),
+        r matches Err(w) ==> same_word::<F>(w, old(perm).words()[i as int]) && *final(perm) == *old(perm),
     opens_invariants none
     no_unwind
 {

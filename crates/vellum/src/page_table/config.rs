@@ -5,6 +5,8 @@ use super::geometry::*;
 use super::spec::*;
 #[cfg(verus_keep_ghost)]
 use vellum_machine::addr::PAGE_SIZE;
+#[cfg(verus_keep_ghost)]
+use vellum_machine::ptword::same_word;
 use vstd::prelude::*;
 
 verus! {
@@ -123,6 +125,14 @@ pub open spec fn nr<C: PageTableConfig>() -> nat {
 /// What a word means in tables of this use.
 pub open spec fn meaning<C: PageTableConfig>(e: u64, l: nat) -> Pte {
     C::Entry::meaning(e, l)
+}
+
+/// The format that walkers of tables of this use read.
+pub type FormatOf<C> = <<C as PageTableConfig>::Entry as PageTableEntry<<C as PageTableConfig>::Consts>>::Format;
+
+/// Words of tables of this use, equal up to what the walker may have set.
+pub open spec fn same<C: PageTableConfig>(a: u64, b: u64) -> bool {
+    same_word::<FormatOf<C>>(a, b)
 }
 
 /// What the one invariant must know of this use.

@@ -5,6 +5,7 @@ use super::geometry::*;
 use vellum_machine::addr::PAGE_SIZE;
 #[cfg(verus_keep_ghost)]
 use vellum_machine::layout::PADDR_LIMIT;
+use vellum_machine::ptword::WalkerFormat;
 #[cfg(verus_keep_ghost)]
 use vellum_machine::ptword::same_word;
 use vstd::prelude::*;
@@ -115,6 +116,9 @@ pub open spec fn node_fits(pa: usize) -> bool {
 
 /// The format of an entry: a word of memory that hardware reads.
 pub trait PageTableEntry<G: PagingConsts>: Send + Sync + 'static {
+    /// What the walker may do to its words.
+    type Format: WalkerFormat;
+
     /// What a word means at a level.
     spec fn meaning(e: u64, l: nat) -> Pte;
 
@@ -167,7 +171,7 @@ pub trait PageTableEntry<G: PagingConsts>: Send + Sync + 'static {
     /// Returns the word `e` with what hardware noted in `from`.
     fn with_noted(e: u64, from: u64) -> (r: u64)
         ensures
-            same_word(r, e),
+            same_word::<Self::Format>(r, e),
         opens_invariants none
         no_unwind
     ;
@@ -175,7 +179,7 @@ pub trait PageTableEntry<G: PagingConsts>: Send + Sync + 'static {
     /// What hardware sets at any time does not change the meaning.
     proof fn noted_is_no_meaning(e1: u64, e2: u64, l: nat)
         requires
-            same_word(e1, e2),
+            same_word::<Self::Format>(e1, e2),
         ensures
             Self::meaning(e1, l) == Self::meaning(e2, l),
             Self::open_link(e1) == Self::open_link(e2),

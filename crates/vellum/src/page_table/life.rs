@@ -71,7 +71,7 @@ pub(super) fn link_child<C: PageTableConfig>(
                 &&& c@.kids() == Map::<int, Nid>::empty()
                 &&& c@.lk.leaves == leaves
             },
-            Err(x) => *final(t) == *old(t) && vellum_machine::ptword::same_word(x.0, old(t).words()[i as int]) && x.1@ == new
+            Err(x) => *final(t) == *old(t) && same::<C>(x.0, old(t).words()[i as int]) && x.1@ == new
                 && x.2@ == leaves,
         },
     no_unwind
@@ -100,7 +100,7 @@ pub(super) fn link_child<C: PageTableConfig>(
             lemma_excludes(&mut x.auth, &mut t.lk.copy, &x.content);
         }
         // SAFETY: the permission of the node's frame is in the invariant.
-        e = unsafe { ptword::compare_exchange(Paddr(pa), i, cur, v, Tracked(&mut x.page)) };
+        e = unsafe { ptword::compare_exchange::<FormatOf<C>>(Paddr(pa), i, cur, v, Tracked(&mut x.page)) };
         proof {
             if e is Ok {
                 let tracked NodeRes { page, mut auth, kids, info, mut kid_infos, lock, content } = x;
@@ -271,7 +271,7 @@ pub(super) fn unlink_child<C: PageTableConfig>(
             lemma_excludes(&mut x.auth, &mut t.lk.copy, &x.content);
         }
         // SAFETY: the permission of the node's frame is in the invariant.
-        let _ = unsafe { ptword::swap(Paddr(pa), i, 0, Tracked(&mut x.page)) };
+        let _ = unsafe { ptword::swap::<FormatOf<C>>(Paddr(pa), i, 0, Tracked(&mut x.page)) };
         proof {
             let tracked NodeRes { page, mut auth, kids, info, kid_infos, lock, content } = x;
             let tracked NodeTok { lk: Locked { copy, life, leaves, stray }, info: cinfo, prot } = ct;

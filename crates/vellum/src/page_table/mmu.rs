@@ -7,7 +7,7 @@ use super::tree::*;
 use super::x86_64::*;
 use vellum_machine::addr::PAGE_SIZE;
 use vellum_machine::model::*;
-use vellum_machine::ptword::same_word;
+use vellum_machine::ptword::{X86_64, same_word};
 use vstd::arithmetic::div_mod::*;
 use vstd::arithmetic::power2::*;
 use vstd::prelude::*;
@@ -26,7 +26,7 @@ pub open spec fn walker_shape<G: PagingConsts>() -> WalkerShape {
 /// Memory holds the words of the nodes, up to what the walker notes in them.
 pub open spec fn holds<C: PageTableConfig>(mem: spec_fn(nat) -> u64, m: Tree) -> bool {
     forall|k: Place, i: int|
-        m.dom().contains(k) && own_entry(m, k, i) ==> same_word(mem((m[k].pa() + 8 * i) as nat), #[trigger] m[k].words()[i])
+        m.dom().contains(k) && own_entry(m, k, i) ==> same::<C>(mem((m[k].pa() + 8 * i) as nat), #[trigger] m[k].words()[i])
 }
 
 /// The rights that a property gives.
@@ -120,7 +120,7 @@ proof fn lemma_offset<G: PagingConsts>(va: usize, l: nat)
 /// What the bits of a mapped word say to the walker.
 proof fn lemma_word<G: PagingConsts>(e: u64, f: u64, l: nat, r: Rights)
     requires
-        same_word(e, f),
+        same_word::<X86_64>(e, f),
         1 <= l,
     ensures
         entry_address(e) == entry_address(f),

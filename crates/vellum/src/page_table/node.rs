@@ -16,8 +16,6 @@ use super::world::World;
 use vellum_machine::addr::*;
 use vellum_machine::ptword;
 #[cfg(verus_keep_ghost)]
-use vellum_machine::ptword::same_word;
-#[cfg(verus_keep_ghost)]
 use vstd::atomic::*;
 use vstd::invariant::*;
 use vstd::prelude::*;
@@ -204,7 +202,7 @@ pub(super) fn read_link<C: PageTableConfig>(
         }
         let tracked x = g.nodes.tracked_borrow(n);
         // SAFETY: the permission of the node's frame is in the invariant.
-        e = unsafe { ptword::load(Paddr(pa), i, Tracked(&x.page)) };
+        e = unsafe { ptword::load::<FormatOf<C>>(Paddr(pa), i, Tracked(&x.page)) };
         proof {
             out = follow_link::<C>(w, &g, x, i as int, e, r, p);
         }
@@ -229,7 +227,7 @@ proof fn follow_link<C: PageTableConfig>(
         x.ok(w.instance(), x.info.key()),
         x.info.value().kind == kind::<C>(),
         x.info.value().lo <= i < x.info.value().hi,
-        same_word(e, x.page.words()[i]),
+        same::<C>(e, x.page.words()[i]),
     ensures
         meaning::<C>(e, x.info.value().level) == meaning::<C>(x.page.words()[i], x.info.value().level),
         meaning::<C>(e, x.info.value().level) matches Pte::Table(c) ==> out matches Some((p2, inf2)) && protects_at::<C>(
@@ -460,7 +458,7 @@ pub(super) fn load<C: PageTableConfig>(
         t.pa() == pa,
         i < 512,
     ensures
-        same_word(e, t.words()[i as int]),
+        same::<C>(e, t.words()[i as int]),
         meaning::<C>(e, t.level()) == meaning::<C>(t.words()[i as int], t.level()),
     no_unwind
 {
@@ -478,7 +476,7 @@ pub(super) fn load<C: PageTableConfig>(
             x.auth.agree(&t.lk.copy);
         }
         // SAFETY: the permission of the node's frame is in the invariant.
-        e = unsafe { ptword::load(Paddr(pa), i, Tracked(&x.page)) };
+        e = unsafe { ptword::load::<FormatOf<C>>(Paddr(pa), i, Tracked(&x.page)) };
     });
     proof {
         C::Entry::noted_is_no_meaning(e, t.words()[i as int], t.level());
@@ -526,7 +524,7 @@ pub(super) fn load_link<C: PageTableConfig>(
             x.auth.agree(&t.lk.copy);
         }
         // SAFETY: the permission of the node's frame is in the invariant.
-        e = unsafe { ptword::load(Paddr(pa), i, Tracked(&x.page)) };
+        e = unsafe { ptword::load::<FormatOf<C>>(Paddr(pa), i, Tracked(&x.page)) };
         proof {
             out = follow_link::<C>(w, &g, x, i as int, e, r, &t.prot);
         }
@@ -642,7 +640,7 @@ pub(super) fn swap<C: PageTableConfig>(
     ensures
         final(t).ok::<C>(*w, *r),
         stepped(*final(t), *old(t), i as int, v, old(t).kids()),
-        same_word(e, old(t).words()[i as int]),
+        same::<C>(e, old(t).words()[i as int]),
     no_unwind
 {
     let e;
@@ -662,7 +660,7 @@ pub(super) fn swap<C: PageTableConfig>(
             lemma_excludes(&mut x.auth, &mut t.lk.copy, &x.content);
         }
         // SAFETY: the permission of the node's frame is in the invariant.
-        e = unsafe { ptword::swap(Paddr(pa), i, v, Tracked(&mut x.page)) };
+        e = unsafe { ptword::swap::<FormatOf<C>>(Paddr(pa), i, v, Tracked(&mut x.page)) };
         proof {
             x.auth.update(&mut t.lk.copy, Words { words: x.page.words(), kids: x.kids.value() });
             lemma_plain_step::<C>(w.instance(), x0, x, i as int, v);
@@ -693,7 +691,7 @@ pub(super) fn compare_exchange<C: PageTableConfig>(
     ensures
         final(t).ok::<C>(*w, *r),
         o is Ok ==> stepped(*final(t), *old(t), i as int, v, old(t).kids()),
-        o matches Err(e) ==> *final(t) == *old(t) && same_word(e, old(t).words()[i as int]),
+        o matches Err(e) ==> *final(t) == *old(t) && same::<C>(e, old(t).words()[i as int]),
     no_unwind
 {
     let o;
@@ -714,7 +712,7 @@ pub(super) fn compare_exchange<C: PageTableConfig>(
             lemma_excludes(&mut x.auth, &mut t.lk.copy, &x.content);
         }
         // SAFETY: the permission of the node's frame is in the invariant.
-        o = unsafe { ptword::compare_exchange(Paddr(pa), i, cur, v, Tracked(&mut x.page)) };
+        o = unsafe { ptword::compare_exchange::<FormatOf<C>>(Paddr(pa), i, cur, v, Tracked(&mut x.page)) };
         proof {
             if o is Ok {
                 x.auth.update(&mut t.lk.copy, Words { words: x.page.words(), kids: x.kids.value() });

@@ -13,8 +13,6 @@ use super::tree::*;
 use super::world::World;
 use vellum_machine::addr::PAGE_SIZE;
 use vellum_machine::ptword;
-#[cfg(verus_keep_ghost)]
-use vellum_machine::ptword::same_word;
 use vstd::prelude::*;
 
 verus! {
@@ -96,7 +94,7 @@ impl Found {
         &&& self.at_node::<C>(g, m, v)
         &&& self.pte == ent::<C>(m, k, i)
         &&& self.pte == meaning::<C>(self.word, self.l as nat)
-        &&& same_word(self.word, m[k].words()[i])
+        &&& same::<C>(self.word, m[k].words()[i])
         &&& self.l < g.top ==> up_ok::<C>(m, v, self.l as nat, self.up)
     }
 
@@ -263,7 +261,7 @@ pub fn replace<C: PageTableConfig>(
         !(ent::<C>(*old(m), k, i as int) is Table),
     ensures
         is_replaced::<C>(*g, *old(m), *final(m), k, i as int, v),
-        same_word(o.0, old(m)[k].words()[i as int]),
+        same::<C>(o.0, old(m)[k].words()[i as int]),
         meaning::<C>(o.0, k.0) == ent::<C>(*old(m), k, i as int),
         match ent::<C>(*old(m), k, i as int) {
             Pte::Leaf(p, _) => o.1@ is Some && leaf_fits::<C::Consts>(p, k.0) && C::leaf_ok(o.1@->0, p, k.0),

@@ -11,8 +11,6 @@ use crate::frame::slot::SharedTok;
 use crate::frame::table::*;
 use vellum_machine::addr::*;
 use vellum_machine::page::PagePerm;
-#[cfg(verus_keep_ghost)]
-use vellum_machine::ptword::same_word;
 use vstd::atomic::*;
 use vstd::invariant::*;
 use vstd::prelude::*;

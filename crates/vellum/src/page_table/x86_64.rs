@@ -3,8 +3,7 @@
 use super::entry::*;
 use super::geometry::*;
 use core::marker::PhantomData;
-#[cfg(verus_keep_ghost)]
-use vellum_machine::ptword::same_word;
+use vellum_machine::ptword;
 use vstd::prelude::*;
 
 verus! {
@@ -206,6 +205,8 @@ proof fn lemma_address(pa: usize)
 }
 
 impl<G: PagingConsts> PageTableEntry<G> for X86Entry<G> {
+    type Format = ptword::X86_64;
+
     open spec fn meaning(e: u64, l: nat) -> Pte {
         if l == 1 || (l <= G::MAX_LEAF_LEVEL && e & 0x80 != 0) {
             if is_mapped(e) { Pte::Leaf((e & ADDRESS) as usize, property(e)) } else { Pte::Absent }

@@ -5,17 +5,25 @@ use super::fault;
 use super::vm_space::VmSpace;
 use crate::frame;
 use crate::kspace;
+use crate::page_table::{KernelPtConfig, PageTableConfig, PageTableEntry, UserPtConfig};
 use crate::sync::SpinLock;
 use alloc::sync::Arc;
 use core::sync::atomic::{Ordering, fence};
 use vellum_machine::cpu::{self, MAX_CPUS};
-use vellum_machine::{fault as machine_fault, tlb};
+use vellum_machine::{fault as machine_fault, ptword, tlb};
 
 /// The handle that a processor holds of the space that is active on it; only that processor locks it.
 #[repr(align(64))]
 struct Active(SpinLock<Option<Arc<VmSpace>>>);
 
 static ACTIVE: [Active; MAX_CPUS] = [const { Active(SpinLock::new(None)) }; MAX_CPUS];
+
+/// The words of these tables are of the format that processors read.
+const _: () = {
+    const fn is_native<C: PageTableConfig<Entry: PageTableEntry<C::Consts, Format = ptword::Native>>>() {}
+    is_native::<UserPtConfig>();
+    is_native::<KernelPtConfig>();
+};
 
 /// Has page faults delivered to the spaces they happen in. Once, on a processor, when frames can be
 /// allocated.
@@ -47,8 +55,8 @@ impl VmSpace {
         self.active.add(me);
         // Pairs with the fence before a flusher loads the set: see `crate::tlb`.
         fence(Ordering::SeqCst);
-        // SAFETY: the table stays for as long as the handle that is put into `active` below, which is taken
-        // out only after another root was set. Its nodes stay until this processor has flushed, since it is
+        // SAFETY: the format is the native one, see above. The table stays for as long as the handle that is put
+        // into `active` below, which is taken out only after another root was set. Its nodes stay until this processor has flushed, since it is
         // in the space's set. What it maps for user code are frames with untyped contents, counted.
         unsafe { tlb::set_root(self.table.root_paddr()) };
         let before = active.replace(self.clone());
@@ -75,7 +83,8 @@ impl VmSpace {
         let mut active = ACTIVE[me.index()].0.lock();
         let before = active.take();
         if let Some(before) = &before {
-            // SAFETY: the table of kernel space stays for ever, and maps nothing for user code.
+            // SAFETY: the format is the native one, see above. The table of kernel space stays for ever, and maps
+            // nothing for user code.
             unsafe { tlb::set_root(idle.root_paddr()) };
             before.active.remove(me);
         }

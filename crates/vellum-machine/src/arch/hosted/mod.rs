@@ -32,6 +32,9 @@ use std::sync::OnceLock;
 
 pub use station::{Seat, SeatError};
 
+/// What the walker of this machine reads.
+pub type Native = crate::ptword::X86_64;
+
 /// What a machine consists of.
 #[derive(Clone, Copy, Debug)]
 pub struct Power {
