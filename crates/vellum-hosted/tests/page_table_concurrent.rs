@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use vellum::frame::allocator::FrameAllocOptions;
 use vellum::frame::{AnyFrameMeta, Frame, UFrame};
 use vellum::page_table::{
-    Access, CursorMut, FourLevel, Fragment, MappedItem, PageProperty, PageTable, PagingConsts, RetiredNode,
-    SoftBits, TinyTree, UserPt, defer, reclaim,
+    Access, CursorMut, DetachedNode, FourLevel, Fragment, MappedItem, PageProperty, PageTable, PagingConsts,
+    SoftBits, TinyTree, UserPt, reclaim,
 };
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
 use vellum_machine::cpu::CpuId;
@@ -99,23 +99,27 @@ struct Haul {
 /// Gives nodes back that no translation cache knows, for no processor has the table as its own.
 ///
 /// A processor that is never seen outside a cursor keeps them all, so this one waits outside now and then.
-fn give_back(nodes: Vec<RetiredNode>) {
-    nodes.into_iter().for_each(defer);
+fn give_back<G: PagingConsts>(nodes: Vec<DetachedNode<UserPt<G>>>) {
+    drop(nodes);
     wait_until(|| reclaim() < BACKLOG);
 }
 
 fn take_all<G: PagingConsts>(table: &Table<G>, range: Range<usize>) -> Haul {
     let (mut haul, mut nodes) = (Haul { pages: Vec::new(), nodes: 0 }, Vec::new());
     let mut cursor = table.cursor_mut(vas(range.clone())).unwrap();
+    let mut keep = |start: Vaddr, item: MappedItem| {
+        let page = start.0 / PAGE_SIZE;
+        haul.pages.push((page, item.frame.start_paddr()));
+        assert!(range.contains(&page));
+        assert_eq!(page_for(item.frame), page);
+    };
     while let Some(taken) = cursor.take_next(rest(&cursor)).unwrap() {
         match taken {
-            Fragment::Leaf { va: start, item, .. } => {
-                let page = start.0 / PAGE_SIZE;
-                haul.pages.push((page, item.frame.start_paddr()));
-                assert!(range.contains(&page));
-                assert_eq!(page_for(item.frame), page);
-            }
-            Fragment::Node(node) => {
+            Fragment::Leaf { va: start, item, .. } => keep(start, item),
+            Fragment::Node(mut node) => {
+                while let Some((start, item, _)) = node.next_leaf() {
+                    keep(start, item);
+                }
                 nodes.push(node);
             }
         }

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use vellum::frame::UFrame;
 use vellum::io::UntypedMem;
 use vellum::page_table::{
-    Access, AccessedDirty, Fragment, MappedItem, PageProperty, PageTable, RetiredNode, SoftBits,
-    UserPtConfig, defer,
+    Access, AccessedDirty, DetachedNode, Fragment, MappedItem, PageProperty, PageTable, SoftBits,
+    UserPtConfig,
 };
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
 use vellum_machine::cpu::CpuId;
@@ -18,10 +18,13 @@ use vellum_machine::{tlb, user};
 
 const PAGES: usize = 8;
 const BASE: usize = 0x5000_0000_0000;
-const LEN: usize = PAGES * PAGE_SIZE;
 const RW: PageProperty = PageProperty::user(Access::RW);
 
 type Table = PageTable<UserPtConfig>;
+type Node = DetachedNode<UserPtConfig>;
+
+/// More than a node of the lowest level covers: the pages go with their node.
+const WIDE: Range<Vaddr> = Vaddr(BASE)..Vaddr(BASE + (4 << 20));
 
 fn va(page: usize) -> Vaddr {
     Vaddr(BASE + page * PAGE_SIZE)
@@ -102,11 +105,12 @@ fn protect(table: &Table, prop: PageProperty, dirty: &mut [bool; PAGES]) {
     }
 }
 
-/// Takes all pages out, and returns what was noted of each until then.
-fn take(table: &Table) -> (Vec<AccessedDirty>, Vec<MappedItem>, Vec<RetiredNode>) {
+/// Takes all pages out, and returns what was noted of each until then. The last pages are in nodes, of which hardware
+/// may note more until the flush.
+fn take(table: &Table, range: Range<Vaddr>) -> (Vec<AccessedDirty>, Vec<MappedItem>, Vec<Node>) {
     let (mut notes, mut items, mut nodes) = (Vec::new(), Vec::new(), Vec::new());
-    let mut cursor = table.cursor_mut(all()).unwrap();
-    while let Some(taken) = cursor.take_next(BASE + LEN - cursor.virt_addr().0).unwrap() {
+    let mut cursor = table.cursor_mut(range.clone()).unwrap();
+    while let Some(taken) = cursor.take_next(range.end.0 - cursor.virt_addr().0).unwrap() {
         match taken {
             Fragment::Leaf { va: start, item, ad } => {
                 assert_eq!(start, va(notes.len()));
@@ -116,7 +120,7 @@ fn take(table: &Table) -> (Vec<AccessedDirty>, Vec<MappedItem>, Vec<RetiredNode>
             Fragment::Node(node) => nodes.push(node),
         }
     }
-    assert_eq!(notes.len(), PAGES);
+    assert_eq!(notes.len() + nodes.iter().map(Node::nr_pages).sum::<usize>(), PAGES);
     (notes, items, nodes)
 }
 
@@ -138,10 +142,17 @@ fn one_round(table: &Table, storer: &Storer, frames: &[UFrame], round: usize, co
     for step in 0..round % 6 {
         protect(table, props[(round + step) % props.len()], &mut dirty);
     }
-    let (notes, items, nodes) = take(table);
+    // Every other time with the node.
+    let (mut notes, items, nodes) = take(table, if round.is_multiple_of(2) { all() } else { WIDE });
+    assert_eq!(nodes.len(), round % 2);
     storer.flush();
     drop(items);
-    nodes.into_iter().for_each(defer);
+    for mut node in nodes {
+        while let Some((start, _, ad)) = node.next_leaf() {
+            assert_eq!(start, va(notes.len()));
+            notes.push(ad);
+        }
+    }
     for (page, frame) in frames.iter().enumerate() {
         let written = frame.reader().read_val::<u64>().unwrap() != 0;
         assert!(notes[page].dirty || !written, "page {page} was written, and is clean (round {round})");

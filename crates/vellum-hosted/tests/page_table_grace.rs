@@ -36,7 +36,7 @@ fn retire_a_node(table: &Table) -> RetiredNode {
     let mut cursor = table.cursor_mut(Vaddr(0)..Vaddr(16 * PAGE_SIZE)).unwrap();
     while let Some(taken) = cursor.take_next(16 * PAGE_SIZE - cursor.virt_addr().0).unwrap() {
         if let Fragment::Node(node) = taken {
-            return node;
+            return node.retire();
         }
     }
     panic!("the node that held the page was empty");

@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use vellum::page_table::{
-    Access, AccessedDirty, CursorMut, FourLevel, Fragment, KernelPt, KernelPtConfig, MappedItem,
-    PageProperty, PageTable, PageTableConfig, PageTableError, PagingConsts, RetiredNode, SoftBits, TinyTree,
-    Untracked, UserPt, UserPtConfig, defer,
+    Access, AccessedDirty, CursorMut, DetachedNode, FourLevel, Fragment, KernelPt, KernelPtConfig,
+    MappedItem, PageProperty, PageTable, PageTableConfig, PageTableError, PagingConsts, SoftBits, TinyTree,
+    Untracked, UserPt, UserPtConfig,
 };
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
 use vellum_machine::layout::PADDR_LIMIT;
@@ -335,7 +335,7 @@ fn nodes_below_the_root_stay() {
             while let Some(taken) = cursor.take_next(end.0 - cursor.virt_addr().0).unwrap() {
                 if let Fragment::Node(node) = taken {
                     nodes += 1;
-                    defer(node);
+                    drop(node);
                 }
             }
             drop(cursor);
@@ -620,7 +620,7 @@ impl Session<'_> {
                 assert!(slot.start <= self.at && self.at <= slot.end);
                 self.model.set(&slot, None);
             }
-            Some(Fragment::Node(node)) => self.retire(node),
+            Some(Fragment::Node(node)) => self.keep_what_was_in(node),
             None => {
                 assert!(window.clone().all(|page| self.model.at(page).is_none()));
                 assert_eq!(self.at, window.end);
@@ -630,14 +630,21 @@ impl Session<'_> {
         true
     }
 
-    /// An emptied node is one of the lowest level: the one above stays.
-    fn retire(&mut self, node: RetiredNode) {
+    /// A node is one of the lowest level: the one above stays. It has what was mapped in it.
+    fn keep_what_was_in(&mut self, mut node: DetachedNode<KernelPt<TinyTree>>) {
         let pages = pages_of(base::<TinyTree>(), &node.va_range());
         assert_eq!((pages.len(), pages.start % 4), (4, 0));
-        let part = &mut self.model.parts[pages.start / 4];
-        assert_eq!(*part, Part::Node([None; 4]));
-        *part = Part::Nothing;
-        defer(node);
+        let Part::Node(slots) = std::mem::replace(&mut self.model.parts[pages.start / 4], Part::Nothing)
+        else {
+            panic!("there was no node");
+        };
+        for (page, old) in pages.zip(slots) {
+            let Some(old) = old else { continue };
+            let (start, item, ad) = node.next_leaf().expect("a page is missing");
+            assert_eq!((start, ad), (va::<TinyTree>(page), old.ad));
+            assert_eq!(parts(&item), (old.pa, 1, old.prop));
+        }
+        assert!(node.next_leaf().is_none(), "a page too many");
     }
 
     fn protect(&mut self, pages: usize, prop: PageProperty) {

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use vellum::frame::UFrame;
 use vellum::page_table::{
-    AccessedDirty, CursorMut, FourLevel, Fragment, MappedItem, PageProperty, PageTable, PageTableError,
-    PagingConsts, RetiredNode, TinyTree, UserPt, defer,
+    AccessedDirty, CursorMut, DetachedNode, FourLevel, Fragment, MappedItem, PageProperty, PageTable,
+    PageTableError, PagingConsts, TinyTree, UserPt,
 };
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
 
@@ -297,6 +297,7 @@ impl<'a, G: Shape> Session<'a, G> {
 
     /// Whether there is more to take, and where the window ends.
     fn take(&mut self, len: Option<usize>) -> Option<usize> {
+        let before = self.at;
         let (window, len) = self.window(len);
         let taken = self.cursor.take_next(len);
         let window = match window {
@@ -320,7 +321,7 @@ impl<'a, G: Shape> Session<'a, G> {
             }
             Some(Fragment::Node(node)) => {
                 assert!(window.start <= self.at && first.is_none_or(|first| self.at <= first));
-                self.retire(node, &window);
+                self.keep_what_was_in(node, &(before..window.end));
             }
             None => {
                 assert_eq!((first, self.at), (None, window.end));
@@ -330,15 +331,23 @@ impl<'a, G: Shape> Session<'a, G> {
         Some(window.end)
     }
 
-    /// An emptied node covered an entry of a level, in which nothing is mapped.
-    fn retire(&self, node: RetiredNode, window: &Range<usize>) {
+    /// A node covered an entry of a level, and has what was mapped below it; outside the window that is nothing.
+    fn keep_what_was_in(&mut self, mut node: DetachedNode<UserPt<G>>, window: &Range<usize>) {
         let pages = pages_of(0, &node.va_range());
         let covers = |level: u8| G::NR_ENTRIES.pow(u32::from(level));
         assert!((1..G::LEVELS).any(|level| covers(level) == pages.len()));
         assert!(pages.start.is_multiple_of(pages.len()));
         assert!(pages.start < window.end && window.start < pages.end);
-        assert_eq!(self.model.first(pages), None);
-        defer(node);
+        let mapped: Vec<usize> = self.model.pages.range(pages).map(|(page, _)| *page).collect();
+        assert_eq!(node.nr_pages(), mapped.len());
+        for page in mapped {
+            assert!(window.contains(&page));
+            let (start, item, ad) = node.next_leaf().expect("a page is missing");
+            let old = self.model.pages.remove(&page).unwrap();
+            assert_eq!((start, ad), (va(page), old.ad));
+            self.model.assert_is(&item, old.frame, old.prop);
+        }
+        assert!(node.next_leaf().is_none(), "a page too many");
     }
 
     fn take_all(&mut self, len: Option<usize>) {

@@ -230,7 +230,7 @@ fn many_pages_are_one_shootdown_folded() {
             let before = machine.run_on(cpu(0), tlb::statistics);
             assert_eq!(machine.run_on(cpu(0), || unmap_pages(&space, 0..count)), count);
             let after = machine.run_on(cpu(0), tlb::statistics);
-            assert!(after.operations - before.operations >= count as u64);
+            assert!(after.operations > before.operations);
             assert!((1..=4).contains(&(after.shootdowns - before.shootdowns)), "{count} pages");
             assert_eq!(after.folded > before.folded, folded == 1, "{count} pages");
         }

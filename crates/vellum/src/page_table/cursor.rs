@@ -1,8 +1,8 @@
 //! Cursors: a locked range of a page table, and a position in it.
 use super::config::*;
+use super::detached::*;
 use super::entry::*;
 use super::error::*;
-use super::retired::*;
 use super::session::*;
 use super::table::*;
 use core::marker::PhantomData;
@@ -67,8 +67,8 @@ pub enum Fragment<C: PageTableConfig> {
         /// What hardware noted until it was taken out.
         ad: AccessedDirty,
     },
-    /// A node that was empty.
-    Node(RetiredNode),
+    /// A node, with all that was mapped in it.
+    Node(DetachedNode<C>),
 }
 
 /// A locked range of a page table to look at, and a position in it.
@@ -214,10 +214,11 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
         self.session.get_mut().map(item)
     }
 
-    /// Takes the next mapping or emptied node within `len` bytes out. Without one, goes to the end of `len`.
+    /// Takes the next mapping or node within `len` bytes out. Without one, goes to the end of `len`.
     ///
-    /// A huge page that reaches past the borders is split. Repeat it until it answers `None`: a node is found to be
-    /// empty only after its last mapping, at which the cursor stays until then.
+    /// A node of leaves that lies within `len` bytes goes in one step, with all that is mapped in it. A huge page that
+    /// reaches past the borders is split. The cursor stays where something was taken: repeat it, with what is left of the
+    /// length, until it answers `None`.
     ///
     /// # Errors
     ///

@@ -16,11 +16,11 @@ use vellum_machine::addr::*;
 use vellum_machine::page::PagePerm;
 use vellum_machine::ptword;
 #[cfg(verus_keep_ghost)]
+use vellum_machine::ptword::same_word;
+#[cfg(verus_keep_ghost)]
 use vellum_machine::readers::NR_COUNTS;
-use vstd::atomic::*;
 use vstd::invariant::*;
 use vstd::prelude::*;
-#[cfg(verus_keep_ghost)]
 use vstd::resource::ghost_var::*;
 #[cfg(verus_keep_ghost)]
 use vstd::tokens::*;
@@ -54,7 +54,6 @@ pub(super) fn link_child<C: PageTableConfig>(
         old(t).ok::<C>(*w, *r),
         old(t).pa() == pa,
         old(t).info.value().lo <= i < old(t).info.value().hi,
-        old(t).is_live(),
         old(t).level() >= 2,
         !(meaning::<C>(old(t).words()[i as int], old(t).level()) is Table),
         new.ok(cpa),
@@ -65,7 +64,6 @@ pub(super) fn link_child<C: PageTableConfig>(
             Ok(c) => {
                 &&& is_linked::<C>(*final(t), *old(t), i as int, c@)
                 &&& c@.ok::<C>(*w, *r)
-                &&& c@.is_live()
                 &&& c@.pa() == cpa
                 &&& c@.words() == new.page.words()
                 &&& c@.kids() == Map::<int, Nid>::empty()
@@ -103,8 +101,8 @@ pub(super) fn link_child<C: PageTableConfig>(
         e = unsafe { ptword::compare_exchange::<FormatOf<C>>(Paddr(pa), i, cur, v, Tracked(&mut x.page)) };
         proof {
             if e is Ok {
-                let tracked NodeRes { page, mut auth, kids, info, mut kid_infos, lock, content } = x;
-                let tracked NewNode { own, page: cpage, lock: clock, stray } = new;
+                let tracked NodeRes { page, mut auth, kids, info, mut kid_infos, lock, stray, content } = x;
+                let tracked NewNode { own, page: cpage, lock: clock, stray: cstray } = new;
                 let tracked (cauth, ccopy) = GhostVarAuth::<Words>::new(Words { words: cpage.words(), kids: Map::empty() });
                 let inf = Info {
                     kind: ni.kind,
@@ -117,10 +115,6 @@ pub(super) fn link_child<C: PageTableConfig>(
                     copy: cauth.id(),
                     own,
                 };
-                let tracked live = match &t.lk.life {
-                    Life::Live(l) => l,
-                    Life::Stray(_) => proof_from_false(),
-                };
                 let cn = g.next.value();
                 let tracked (Tracked(kids), Tracked(ckids), Tracked(cinfo), Tracked(clive)) = w.instance_ref().link(
                     n,
@@ -130,13 +124,13 @@ pub(super) fn link_child<C: PageTableConfig>(
                     &mut g.next,
                     &mut g.alloc,
                     kids,
-                    live,
+                    &t.lk.live,
                     own,
                 );
                 auth.update(&mut t.lk.copy, Words { words: page.words(), kids: kids.value() });
                 kid_infos.tracked_insert(i as int, cinfo.clone());
                 let tracked cprot = w.instance_ref().follow(r.key(), n, i as int, cn, &kids, r, &t.prot);
-                let tracked x = NodeRes { page, auth, kids, info, kid_infos, lock, content };
+                let tracked x = NodeRes { page, auth, kids, info, kid_infos, lock, stray, content };
                 let tracked cx = NodeRes {
                     page: cpage,
                     auth: cauth,
@@ -144,9 +138,10 @@ pub(super) fn link_child<C: PageTableConfig>(
                     info: cinfo.clone(),
                     kid_infos: Map::tracked_empty(),
                     lock: clock,
+                    stray: cstray,
                     content: None,
                 };
-                c = Some(NodeTok { lk: Locked { copy: ccopy, life: Life::Live(clive), leaves, stray }, info: cinfo, prot: cprot });
+                c = Some(NodeTok { lk: Locked { copy: ccopy, live: clive, leaves }, info: cinfo, prot: cprot });
                 assert forall|j: int| x.info.value().lo <= j < x.info.value().hi implies #[trigger] x.kid_ok(w.instance(), j) by {
                     assert(x0.kid_ok(w.instance(), j));
                 }
@@ -211,7 +206,88 @@ proof fn lemma_no_kids<C: PageTableConfig>(inst: Nodes::Instance, x: NodeRes)
     assert(x.kids.value() =~= Map::<int, Nid>::empty());
 }
 
-/// Unlinks an emptied child: it becomes stray, still locked, still readable by readers.
+/// What is left of an unlinked node that may still map something: the right to its frame, and what its leaves own.
+pub tracked struct DetachedTok {
+    pub retired: RetiredTok,
+    pub copy: GhostVar<Words>,
+    pub leaves: Map<int, LeafTok>,
+}
+
+impl DetachedTok {
+    /// An unlinked node of level `l` at `pa`, of a table of kind `C`: it links nothing, and its leaves own what they must.
+    pub open spec fn ok<C: PageTableConfig>(&self, w: World, pa: usize, l: nat) -> bool {
+        &&& still_reads::<C>(w, pa, l, self.retired, self.copy)
+        &&& no_links::<C>(self.copy@.words, l)
+        &&& self.retired.info.value().owns(self.copy@.words, self.leaves)
+    }
+}
+
+/// The words of an unlinked node of level `l` at `pa`, of a table of kind `C`, are those of `copy`.
+pub open spec fn still_reads<C: PageTableConfig>(w: World, pa: usize, l: nat, retired: RetiredTok, copy: GhostVar<Words>) -> bool {
+    let inf = retired.info.value();
+    &&& retired.ok(w, pa)
+    &&& inf.kind == kind::<C>() && inf.level == l && inf.lo == 0 && inf.hi == nr::<C>()
+    &&& copy.id() == inf.copy
+}
+
+/// An unlinked node is in the invariant until it is free.
+proof fn unlinked_node(tracked w: &World, tracked g: &WorldRes, pa: usize, tracked rt: &RetiredTok)
+    requires
+        WorldInv::inv(w.key(), *g),
+        w.key().inst == w.instance(),
+        rt.ok(*w, pa),
+    ensures
+        g.nodes.dom().contains(rt.info.key()),
+        g.nodes[rt.info.key()].ok(w.instance(), rt.info.key()),
+        g.nodes[rt.info.key()].info.value() == rt.info.value(),
+{
+    w.instance_ref().dead_is_allocated(rt.info.key(), &g.alloc, &rt.dead);
+    assert(g.nodes[rt.info.key()].ok(w.instance(), rt.info.key()));
+    g.nodes.tracked_borrow(rt.info.key()).info.agree(&rt.info);
+}
+
+/// Reads a word of an unlinked node.
+#[inline(always)]
+pub(super) fn load_detached<C: PageTableConfig>(
+    w: &World,
+    pa: usize,
+    l: u8,
+    i: usize,
+    Tracked(retired): Tracked<&RetiredTok>,
+    Tracked(copy): Tracked<&GhostVar<Words>>,
+) -> (e: u64)
+    requires
+        still_reads::<C>(*w, pa, l as nat, *retired, *copy),
+        i < 512,
+    ensures
+        same_word(e, copy@.words[i as int]),
+        meaning::<C>(e, l as nat) == meaning::<C>(copy@.words[i as int], l as nat),
+    no_unwind
+{
+    let e;
+    let ghost n = retired.info.key();
+    proof {
+        w.lemma_key();
+    }
+    open_atomic_invariant!(w.invariant_ref() => g => {
+        proof {
+            unlinked_node(w, &g, pa, retired);
+        }
+        let tracked x = g.nodes.tracked_borrow(n);
+        proof {
+            x.auth.agree(copy);
+        }
+        // SAFETY: the permission of the node's frame is in the invariant.
+        e = unsafe { ptword::load(Paddr(pa), i, Tracked(&x.page)) };
+    });
+    proof {
+        C::Entry::noted_is_no_meaning(e, copy@.words[i as int], l as nat);
+    }
+    e
+}
+
+/// Unlinks a child that links nothing. It becomes stray, and is still readable by readers; its lock stays taken, so
+/// that nobody changes its words any more.
 #[verifier::spinoff_prover]
 pub(super) fn unlink_child<C: PageTableConfig>(
     w: &World,
@@ -221,14 +297,13 @@ pub(super) fn unlink_child<C: PageTableConfig>(
     Tracked(r): Tracked<&Nodes::reader>,
     Tracked(t): Tracked<&mut NodeTok>,
     Tracked(ct): Tracked<NodeTok>,
-) -> (o: (Tracked<NodeTok>, Tracked<RetiredTok>))
+) -> (o: Tracked<DetachedTok>)
     requires
         old(t).ok::<C>(*w, *r),
         old(t).pa() == pa,
         old(t).info.value().lo <= i < old(t).info.value().hi,
         ct.ok::<C>(*w, *r),
         ct.pa() == cpa,
-        ct.is_live(),
         links_nothing::<C>(ct),
         old(t).kids().dom().contains(i as int),
         old(t).kids()[i as int] == ct.info.key(),
@@ -236,21 +311,16 @@ pub(super) fn unlink_child<C: PageTableConfig>(
     ensures
         final(t).ok::<C>(*w, *r),
         stepped(*final(t), *old(t), i as int, 0, old(t).kids().remove(i as int)),
-        o.0@.ok::<C>(*w, *r),
-        o.0@.lk.life is Stray,
-        o.0@.info == ct.info,
-        o.0@.prot == ct.prot,
-        o.0@.lk.copy == ct.lk.copy,
-        o.0@.lk.leaves == ct.lk.leaves,
-        o.1@.ok(*w, cpa),
+        o@.retired.ok(*w, cpa),
+        o@.retired.info == ct.info,
+        o@.copy == ct.lk.copy,
+        o@.leaves == ct.lk.leaves,
     no_unwind
 {
     let ghost n = t.info.key();
     let ghost cn = ct.info.key();
-    let tracked mut ct = ct;
-    set_stray::<C>(w, cpa, Tracked(r), Tracked(&ct.prot), Tracked(&ct.info), Tracked(&mut ct.lk.stray));
+    set_stray::<C>(w, cpa, Tracked(r), Tracked(&ct.prot), Tracked(&ct.info));
     let tracked o;
-    let tracked out;
     proof {
         w.lemma_key();
     }
@@ -273,12 +343,8 @@ pub(super) fn unlink_child<C: PageTableConfig>(
         // SAFETY: the permission of the node's frame is in the invariant.
         let _ = unsafe { ptword::swap::<FormatOf<C>>(Paddr(pa), i, 0, Tracked(&mut x.page)) };
         proof {
-            let tracked NodeRes { page, mut auth, kids, info, kid_infos, lock, content } = x;
-            let tracked NodeTok { lk: Locked { copy, life, leaves, stray }, info: cinfo, prot } = ct;
-            let tracked live = match life {
-                Life::Live(l) => l,
-                Life::Stray(_) => proof_from_false(),
-            };
+            let tracked NodeRes { page, mut auth, kids, info, kid_infos, lock, stray, content } = x;
+            let tracked NodeTok { lk: Locked { copy, live, leaves }, info: cinfo, prot } = ct;
             let tracked (_, Tracked(kids), Tracked(ret), Tracked(dead)) = w.instance_ref().unlink(
                 n,
                 i as int,
@@ -288,9 +354,8 @@ pub(super) fn unlink_child<C: PageTableConfig>(
                 live,
             );
             auth.update(&mut t.lk.copy, Words { words: page.words(), kids: kids.value() });
-            out = RetiredTok { retired: ret.clone(), dead, info: cinfo.clone(), quiet: Map::tracked_empty() };
-            o = NodeTok { lk: Locked { copy, life: Life::Stray(ret), leaves, stray }, info: cinfo, prot };
-            let tracked x = NodeRes { page, auth, kids, info, kid_infos, lock, content };
+            o = DetachedTok { retired: RetiredTok { retired: ret, dead, info: cinfo, quiet: Map::tracked_empty() }, copy, leaves };
+            let tracked x = NodeRes { page, auth, kids, info, kid_infos, lock, stray, content };
             assert forall|j: int| x.info.value().lo <= j < x.info.value().hi implies #[trigger] x.kid_ok(w.instance(), j) by {
                 assert(x0.kid_ok(w.instance(), j));
             }
@@ -298,10 +363,10 @@ pub(super) fn unlink_child<C: PageTableConfig>(
             lemma_node_put_back(w, g0, g, n);
         }
     });
-    (Tracked(o), Tracked(out))
+    Tracked(o)
 }
 
-/// Marks a locked node as unlinked.
+/// Tells those who wait for the lock of a node that it is unlinked.
 #[inline(always)]
 fn set_stray<C: PageTableConfig>(
     w: &World,
@@ -309,18 +374,32 @@ fn set_stray<C: PageTableConfig>(
     Tracked(r): Tracked<&Nodes::reader>,
     Tracked(p): Tracked<&Nodes::prot>,
     Tracked(info): Tracked<&Nodes::info>,
-    Tracked(stray): Tracked<&mut PermissionBool>,
 )
     requires
         protects_at::<C>(*w, *r, *p, *info, pa),
-        old(stray)@.patomic == info.value().own.stray_id(),
-    ensures
-        final(stray)@.patomic == old(stray)@.patomic,
-        final(stray)@.value,
     no_unwind
 {
     let m = meta(w, pa, Tracked(r), Tracked(p), Tracked(info));
-    m.stray.store_relaxed(Tracked(stray), true);
+    let ghost n = info.key();
+    proof {
+        w.lemma_key();
+    }
+    open_atomic_invariant!(w.invariant_ref() => g => {
+        let ghost g0 = g;
+        proof {
+            protected_node(w, &g, r, p, info);
+        }
+        let tracked mut x = g.nodes.tracked_remove(n);
+        let ghost x0 = x;
+        m.stray.store_relaxed(Tracked(&mut x.stray), true);
+        proof {
+            assert forall|i: int| x.info.value().lo <= i < x.info.value().hi implies #[trigger] x.kid_ok(w.instance(), i) by {
+                assert(x0.kid_ok(w.instance(), i));
+            }
+            g.nodes.tracked_insert(n, x);
+            lemma_node_put_back(w, g0, g, n);
+        }
+    });
 }
 
 /// What a page table has of its root.
@@ -386,8 +465,9 @@ pub(super) fn new_root<C: PageTableConfig>(w: &World, pa: usize, Tracked(new): T
                 &mut g.alloc,
                 own,
             );
-            let tracked content = Locked { copy, life: Life::Live(live), leaves: Map::tracked_empty(), stray };
-            let tracked x = NodeRes { page, auth, kids, info: info.clone(), kid_infos: Map::tracked_empty(), lock, content: Some(content) };
+            let tracked content = Locked { copy, live, leaves: Map::tracked_empty() };
+            let tracked kid_infos = Map::tracked_empty();
+            let tracked x = NodeRes { page, auth, kids, info: info.clone(), kid_infos, lock, stray, content: Some(content) };
             assert forall|j: int| x.info.value().lo <= j < x.info.value().hi implies #[trigger] x.kid_ok(w.instance(), j) by {
                 let _ = x.page.words()[j];
             }
@@ -422,51 +502,25 @@ pub(super) proof fn protect_root<C: PageTableConfig>(
     w.instance_ref().protect_root(r.key(), root.info.key(), &root.root, r)
 }
 
-/// The root of a table is live.
-pub(super) proof fn root_is_live<C: PageTableConfig>(tracked w: &World, pa: usize, tracked root: &RootTok, tracked t: &NodeTok)
-    requires
-        root.ok::<C>(*w, pa),
-        t.info.key() == root.info.key(),
-        t.lk.ok(w.instance(), t.info.key(), t.info.value()),
-    ensures
-        t.is_live(),
-{
-    match &t.lk.life {
-        Life::Stray(s) => {
-            w.instance_ref().root_is_live(root.info.key(), &root.root, s);
-        },
-        Life::Live(_) => {},
-    }
-}
-
-/// Retires an emptied, locked root.
+/// Retires an emptied, locked root. Its lock stays taken.
 pub(super) fn retire_root<C: PageTableConfig>(
     w: &World,
     pa: usize,
     Tracked(r): Tracked<&Nodes::reader>,
     Tracked(root): Tracked<RootTok>,
     Tracked(t): Tracked<NodeTok>,
-) -> (o: (Tracked<NodeTok>, Tracked<RetiredTok>))
+) -> (o: Tracked<RetiredTok>)
     requires
         root.ok::<C>(*w, pa),
         t.ok::<C>(*w, *r),
         t.pa() == pa,
-        t.is_live(),
         t.info.key() == root.info.key(),
         links_nothing::<C>(t),
     ensures
-        o.0@.ok::<C>(*w, *r),
-        o.0@.lk.life is Stray,
-        o.0@.info == t.info,
-        o.0@.lk.copy == t.lk.copy,
-        o.0@.lk.leaves == t.lk.leaves,
-        o.1@.ok(*w, pa),
+        o@.ok(*w, pa),
     no_unwind
 {
-    let tracked mut t = t;
-    set_stray::<C>(w, pa, Tracked(r), Tracked(&t.prot), Tracked(&t.info), Tracked(&mut t.lk.stray));
     let tracked o;
-    let tracked out;
     proof {
         w.lemma_key();
     }
@@ -475,22 +529,17 @@ pub(super) fn retire_root<C: PageTableConfig>(
             protected_node(w, &g, r, &t.prot, &t.info);
             g.nodes.tracked_borrow(t.info.key()).auth.agree(&t.lk.copy);
             lemma_no_kids::<C>(w.instance(), g.nodes[t.info.key()]);
-            let tracked NodeTok { lk: Locked { copy, life, leaves, stray }, info, prot } = t;
-            let tracked live = match life {
-                Life::Live(l) => l,
-                Life::Stray(_) => proof_from_false(),
-            };
-            let tracked (_, Tracked(ret), Tracked(dead)) = w.instance_ref().retire_root(
+            let tracked NodeTok { lk, info, prot } = t;
+            let tracked (_, Tracked(retired), Tracked(dead)) = w.instance_ref().retire_root(
                 info.key(),
                 &g.nodes.tracked_borrow(info.key()).kids,
-                live,
+                lk.live,
                 root.root,
             );
-            out = RetiredTok { retired: ret.clone(), dead, info: info.clone(), quiet: Map::tracked_empty() };
-            o = NodeTok { lk: Locked { copy, life: Life::Stray(ret), leaves, stray }, info, prot };
+            o = RetiredTok { retired, dead, info, quiet: Map::tracked_empty() };
         }
     });
-    (Tracked(o), Tracked(out))
+    Tracked(o)
 }
 
 /// What is left of an unlinked node: the right to its frame, once the readers are gone.
@@ -541,12 +590,10 @@ pub(super) proof fn free_node(
 {
     let n = rt.info.key();
     let g0 = *g;
+    unlinked_node(w, g, pa, &rt);
     let tracked RetiredTok { retired, dead, info, quiet } = rt;
-    w.instance_ref().dead_is_allocated(n, &g.alloc, &dead);
-    assert(g.nodes[n].ok(w.instance(), n));
     let tracked x = g.nodes.tracked_remove(n);
-    let tracked NodeRes { page, auth, kids, info: xinfo, kid_infos, lock, content } = x;
-    xinfo.agree(&info);
+    let tracked NodeRes { page, auth, kids, info: xinfo, kid_infos, lock, stray, content } = x;
     let tracked q = gather(w, retired.value(), &quiet, NR_COUNTS as nat);
     let tracked own = w.instance_ref().free(n, q.set(), &mut g.alloc, kids, &info, &retired, dead, &q);
     assert(g.nodes.dom() =~= g.alloc.value());

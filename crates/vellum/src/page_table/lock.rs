@@ -61,7 +61,7 @@ fn touched<C: PageTableConfig>(Ghost(rg): Ghost<Rng>, l: u8, b: usize, s: usize,
     Touched { first, lo, hi }
 }
 
-/// Locks everything below a locked, live node that the range touches.
+/// Locks everything below a locked node that the range touches.
 #[expect(clippy::too_many_arguments, reason = "each token is an argument of its own")]
 pub fn lock_sub<C: PageTableConfig>(
     w: &World,
@@ -131,8 +131,7 @@ pub fn lock_sub<C: PageTableConfig>(
             let (word, kt) = load_link::<C>(w, pa, i, Tracked(r), Tracked(&tok));
             if let Pte::Table(c) = C::Entry::decode(word, l) {
                 let tracked (kp, ki) = kt.get().tracked_unwrap();
-                let Tracked(ct) = lock::<C>(w, c, Tracked(r), Tracked(&kp), Tracked(&ki));
-                see_kid_live::<C>(w, i, Tracked(r), Tracked(&tok), Tracked(&ct));
+                let Tracked(ct) = lock_linked::<C>(w, c, Tracked(r), Tracked(&kp), Tracked(&ki));
                 proof {
                     lemma_touches_own::<C>(ct, rg, ((l - 1) as nat, q as nat));
                 }
@@ -343,11 +342,9 @@ pub fn lock_range<C: PageTableConfig>(
                 break ;
             }
         }
-        let Tracked(tok) = lock::<C>(w, pa, Tracked(reader.borrow()), Tracked(&np), Tracked(&ni));
-        if is_stray::<C>(w, pa, Tracked(reader.borrow()), Tracked(&tok)) {
-            unlock::<C>(w, pa, Tracked(reader.borrow()), Tracked(tok));
+        let Some(Tracked(tok)) = lock::<C>(w, pa, Tracked(reader.borrow()), Tracked(&np), Tracked(&ni)) else {
             continue ;
-        }
+        };
         let ghost rg = Rng { top: l as nat, s: s as nat, e: e as nat };
         proof {
             lemma_range_lockable::<C>(rg0);
@@ -508,12 +505,11 @@ pub fn lock_all<C: PageTableConfig>(
 {
     let tracked rp = protect_root::<C>(w, root, reader.borrow(), rt);
     let l = C::Consts::LEVELS;
-    let Tracked(tok) = lock::<C>(w, root, Tracked(reader.borrow()), Tracked(&rp), Tracked(&rt.info));
+    let Tracked(tok) = lock_linked::<C>(w, root, Tracked(reader.borrow()), Tracked(&rp), Tracked(&rt.info));
     let ghost rg = Rng { top: l as nat, s: s as nat, e: e as nat };
     proof {
         C::Consts::consts_ok();
         lemma_range_lockable::<C>(rg);
-        root_is_live::<C>(w, root, rt, &tok);
     }
     let tree = lock_sub::<C>(w, Tracked(reader.borrow()), Ghost(rg), Tracked(tok), root, l, 0, s, e);
     proof {

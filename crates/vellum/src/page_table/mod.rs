@@ -16,6 +16,7 @@ pub mod config;
 mod cursor;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 mod deferred;
+mod detached;
 pub(crate) mod entry;
 mod error;
 mod geometry;
@@ -45,6 +46,7 @@ pub(crate) mod x86_64;
 pub use config::PageTableConfig;
 pub use cursor::{Cursor, CursorMut, Fragment, MapError, ProtectOp, Replaced, Slot};
 pub use deferred::{defer, reclaim};
+pub use detached::DetachedNode;
 pub use entry::{Access, AccessedDirty, CachePolicy, PageProperty, PageTableEntry, Pte, SoftBits};
 pub use error::PageTableError;
 pub use geometry::PagingConsts;

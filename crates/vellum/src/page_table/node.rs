@@ -78,17 +78,12 @@ impl NodeTok {
 
     /// What it owns is what its words say: it may be unlocked.
     pub open spec fn owns(&self) -> bool {
-        self.lk.life is Live ==> self.info.value().owns(self.words(), self.lk.leaves)
-    }
-
-    /// It is not unlinked.
-    pub open spec fn is_live(&self) -> bool {
-        self.lk.life is Live
+        self.info.value().owns(self.words(), self.lk.leaves)
     }
 
     /// All but the words, the links and what leaves own is as before.
     pub open spec fn same_node(&self, o: NodeTok) -> bool {
-        self.info == o.info && self.prot == o.prot && self.is_live() == o.is_live()
+        self.info == o.info && self.prot == o.prot
     }
 
     /// The node at entry `i` of `self`.
@@ -252,6 +247,11 @@ proof fn follow_link<C: PageTableConfig>(
     }
 }
 
+/// The token of a node that was just locked.
+pub(super) open spec fn is_locked<C: PageTableConfig>(w: World, r: Nodes::reader, t: NodeTok, inf: Nodes::info) -> bool {
+    t.ok::<C>(w, r) && t.owns() && t.info.key() == inf.key() && t.info.value() == inf.value()
+}
+
 /// Takes the lock of a protected node if it is free.
 #[inline(always)]
 fn try_lock<C: PageTableConfig>(
@@ -265,7 +265,7 @@ fn try_lock<C: PageTableConfig>(
         protects_at::<C>(*w, *r, *p, *inf, inf.value().pa),
         m.lock.id() == inf.value().own.lock_id(),
     ensures
-        o matches Some(t) ==> t@.ok::<C>(*w, *r) && t@.info.key() == inf.key() && t@.info.value() == inf.value() && t@.owns(),
+        o matches Some(t) ==> is_locked::<C>(*w, *r, t@, *inf),
     no_unwind
 {
     let b;
@@ -284,11 +284,11 @@ fn try_lock<C: PageTableConfig>(
         b = m.lock.cas_acquire(Tracked(&mut x.lock), false, true);
         proof {
             if b is Ok {
-                let tracked NodeRes { page, auth, kids, info, kid_infos, lock, content } = x;
+                let tracked NodeRes { page, auth, kids, info, kid_infos, lock, stray, content } = x;
                 let tracked lk = content.tracked_unwrap();
                 auth.agree(&lk.copy);
                 out = Some(NodeTok { lk, info: inf.clone(), prot: p.clone() });
-                x = NodeRes { page, auth, kids, info, kid_infos, lock, content: None };
+                x = NodeRes { page, auth, kids, info, kid_infos, lock, stray, content: None };
             }
             assert forall|i: int| x.info.value().lo <= i < x.info.value().hi implies #[trigger] x.kid_ok(w.instance(), i) by {
                 assert(x0.kid_ok(w.instance(), i));
@@ -304,9 +304,41 @@ fn try_lock<C: PageTableConfig>(
     }
 }
 
-/// Takes the lock of a protected node; meanwhile this processor serves the calls of others.
+/// Takes the lock of a protected node, unless it was unlinked. Meanwhile this processor serves the calls of others.
 #[verifier::exec_allows_no_decreases_clause]
 pub(super) fn lock<C: PageTableConfig>(
+    w: &World,
+    pa: usize,
+    Tracked(r): Tracked<&Nodes::reader>,
+    Tracked(p): Tracked<&Nodes::prot>,
+    Tracked(inf): Tracked<&Nodes::info>,
+) -> (o: Option<Tracked<NodeTok>>)
+    requires
+        protects_at::<C>(*w, *r, *p, *inf, pa),
+    ensures
+        o matches Some(t) ==> is_locked::<C>(*w, *r, t@, *inf),
+    no_unwind
+{
+    let m = meta(w, pa, Tracked(r), Tracked(p), Tracked(inf));
+    loop
+        invariant
+            protects_at::<C>(*w, *r, *p, *inf, pa),
+            m.lock.id() == inf.value().own.lock_id(),
+            m.stray.id() == inf.value().own.stray_id(),
+    {
+        if let Some(t) = try_lock::<C>(w, m, Tracked(r), Tracked(p), Tracked(inf)) {
+            return Some(t);
+        }
+        if is_stray::<C>(w, m, Tracked(r), Tracked(p), Tracked(inf)) {
+            return None;
+        }
+        super::hooks::relax();
+    }
+}
+
+/// As [`lock`], for a root, and for a node whose parent the caller has locked: nobody unlinks it.
+#[verifier::exec_allows_no_decreases_clause]
+pub(super) fn lock_linked<C: PageTableConfig>(
     w: &World,
     pa: usize,
     Tracked(r): Tracked<&Nodes::reader>,
@@ -316,42 +348,44 @@ pub(super) fn lock<C: PageTableConfig>(
     requires
         protects_at::<C>(*w, *r, *p, *inf, pa),
     ensures
-        t@.ok::<C>(*w, *r),
-        t@.info.key() == inf.key(),
-        t@.info.value() == inf.value(),
-        t@.owns(),
+        is_locked::<C>(*w, *r, t@, *inf),
     no_unwind
 {
-    let m = meta(w, pa, Tracked(r), Tracked(p), Tracked(inf));
     loop
         invariant
             protects_at::<C>(*w, *r, *p, *inf, pa),
-            m.lock.id() == inf.value().own.lock_id(),
     {
-        if let Some(t) = try_lock::<C>(w, m, Tracked(r), Tracked(p), Tracked(inf)) {
+        if let Some(t) = lock::<C>(w, pa, Tracked(r), Tracked(p), Tracked(inf)) {
             return t;
         }
-        super::hooks::relax();
     }
 }
 
-/// Whether a locked node was unlinked.
-#[inline(always)]
-pub(super) fn is_stray<C: PageTableConfig>(
+/// Whether a node whose lock is not free was unlinked.
+fn is_stray<C: PageTableConfig>(
     w: &World,
-    pa: usize,
+    m: &NodeMeta,
     Tracked(r): Tracked<&Nodes::reader>,
-    Tracked(t): Tracked<&NodeTok>,
-) -> (b: bool)
+    Tracked(p): Tracked<&Nodes::prot>,
+    Tracked(inf): Tracked<&Nodes::info>,
+) -> bool
     requires
-        t.ok::<C>(*w, *r),
-        t.pa() == pa,
-    ensures
-        b == !t.is_live(),
+        protects_at::<C>(*w, *r, *p, *inf, inf.value().pa),
+        m.stray.id() == inf.value().own.stray_id(),
     no_unwind
 {
-    let m = meta(w, pa, Tracked(r), Tracked(&t.prot), Tracked(&t.info));
-    m.stray.load_relaxed(Tracked(&t.lk.stray))
+    let b;
+    proof {
+        w.lemma_key();
+    }
+    open_atomic_invariant!(w.invariant_ref() => g => {
+        proof {
+            protected_node(w, &g, r, p, inf);
+        }
+        let tracked x = g.nodes.tracked_borrow(inf.key());
+        b = m.stray.load_relaxed(Tracked(&x.stray));
+    });
+    b
 }
 
 /// Gives a lock back.
@@ -530,63 +564,6 @@ pub(super) fn load_link<C: PageTableConfig>(
         }
     });
     (e, Tracked(out))
-}
-
-/// A locked child of any node is live: below the root of a locked sub-tree no stray mark is looked for.
-pub(super) proof fn kid_is_live<C: PageTableConfig>(
-    tracked w: &World,
-    tracked g: &WorldRes,
-    i: int,
-    tracked r: &Nodes::reader,
-    tracked t: &NodeTok,
-    tracked ct: &NodeTok,
-)
-    requires
-        WorldInv::inv(w.key(), *g),
-        w.key().inst == w.instance(),
-        t.ok::<C>(*w, *r),
-        ct.ok::<C>(*w, *r),
-        t.kids().dom().contains(i),
-        t.kids()[i] == ct.info.key(),
-    ensures
-        ct.is_live(),
-{
-    protected_node(w, g, r, &t.prot, &t.info);
-    let tracked x = g.nodes.tracked_borrow(t.info.key());
-    x.auth.agree(&t.lk.copy);
-    match &ct.lk.life {
-        Life::Stray(s) => {
-            w.instance_ref().kid_is_live(t.info.key(), i, ct.info.key(), &x.kids, s);
-        },
-        Life::Live(_) => {},
-    }
-}
-
-/// As [`kid_is_live`], outside the invariant.
-pub(super) fn see_kid_live<C: PageTableConfig>(
-    w: &World,
-    i: usize,
-    Tracked(r): Tracked<&Nodes::reader>,
-    Tracked(t): Tracked<&NodeTok>,
-    Tracked(ct): Tracked<&NodeTok>,
-)
-    requires
-        t.ok::<C>(*w, *r),
-        ct.ok::<C>(*w, *r),
-        t.kids().dom().contains(i as int),
-        t.kids()[i as int] == ct.info.key(),
-    ensures
-        ct.is_live(),
-    no_unwind
-{
-    proof {
-        w.lemma_key();
-    }
-    open_atomic_invariant!(w.invariant_ref() => g => {
-        proof {
-            kid_is_live::<C>(w, &g, i as int, r, t, ct);
-        }
-    });
 }
 
 /// The node's words after a step on one of them, in the proof's two copies.

@@ -293,7 +293,6 @@ pub proof fn lemma_replaced<C: PageTableConfig>(g: Locks, m0: Tree, m: Tree, k: 
         g.ok::<C>(m0),
         is_set::<C>(m0, m, g.rng(), k, i),
         m[k].ok::<C>(*g.w, g.reader@),
-        m[k].is_live(),
         m[k].words()[i] == v,
         entry_ok::<C>(m, g.rng(), k, i),
     ensures
@@ -455,7 +454,6 @@ pub fn expand<C: PageTableConfig>(
             own_entry(m0, k, i as int),
             m0[k].pa() == pa,
             m0[k].ok::<C>(*g.w, g.reader@),
-            m0[k].is_live(),
             k.0 == l,
             2 <= l <= 5,
             r == g.rng(),
@@ -568,15 +566,15 @@ proof fn lemma_expanded<C: PageTableConfig>(g: Locks, m0: Tree, m: Tree, k: Plac
     assert(m0.dom().contains(top));
 }
 
-/// Cuts out the empty node below an entry; what comes back is the right to its frame.
-pub fn prune<C: PageTableConfig>(
+/// Cuts out the node below an entry, which links nothing; what comes back is the node, with what its leaves own.
+pub(super) fn detach<C: PageTableConfig>(
     g: &Locks,
     Tracked(m): Tracked<&mut Tree>,
     Ghost(k): Ghost<Place>,
     pa: usize,
     i: usize,
     cpa: usize,
-) -> (o: Tracked<RetiredTok>)
+) -> (o: Tracked<DetachedTok>)
     requires
         g.ok::<C>(*old(m)),
         old(m).dom().contains(k),
@@ -585,12 +583,17 @@ pub fn prune<C: PageTableConfig>(
         own_entry(*old(m), k, i as int),
         ent::<C>(*old(m), k, i as int) == Pte::Table(cpa),
         inr::<C>(g.rng(), child::<C>(k, i as int).1, child::<C>(k, i as int).0),
-        forall|j: int| 0 <= j < nr::<C>() ==> #[trigger] ent::<C>(*old(m), child::<C>(k, i as int), j) is Absent,
+        forall|j: int| 0 <= j < nr::<C>() ==> !(#[trigger] ent::<C>(*old(m), child::<C>(k, i as int), j) is Table),
     ensures
         g.ok::<C>(*final(m)),
-        g.same::<C>(*old(m), *final(m)),
-        final(m).dom() == old(m).dom().remove(child::<C>(k, i as int)),
-        o@.ok(*g.w, cpa),
+        forall|v: nat|
+            g.s <= v < g.e ==> #[trigger] g.at::<C>(*final(m), v) == (if through::<C>(v, k, i as int) {
+                None
+            } else {
+                g.at::<C>(*old(m), v)
+            }),
+        o@.ok::<C>(*g.w, cpa, (k.0 - 1) as nat),
+        o@.copy@.words == old(m)[child::<C>(k, i as int)].words(),
     no_unwind
 {
     let ghost r = g.rng();
@@ -614,10 +617,14 @@ pub fn prune<C: PageTableConfig>(
     let tracked ct = m.tracked_remove(c);
     proof {
         assert forall|j: int| 0 <= j < nr::<C>() implies !(meaning::<C>(#[trigger] ct.words()[j], ct.level()) is Table) by {
-            assert(ent::<C>(m0, c, j) is Absent);
+            assert(!(ent::<C>(m0, c, j) is Table));
+        }
+        let inf = ct.info.value();
+        assert forall|j: int| inf.lo <= j < inf.hi implies inf.kind.entry_owns(#[trigger] ct.words()[j], inf.level, ct.lk.leaves, j) by {
+            assert(entry_ok::<C>(m0, r, c, j));
         }
     }
-    let (Tracked(ct), Tracked(rt)) = unlink_child::<C>(
+    let o = unlink_child::<C>(
         g.w,
         pa,
         i,
@@ -626,7 +633,6 @@ pub fn prune<C: PageTableConfig>(
         Tracked(m.tracked_borrow_mut(k)),
         Tracked(ct),
     );
-    unlock::<C>(g.w, cpa, Tracked(g.reader.borrow()), Tracked(ct));
     proof {
         assert(m.dom() =~= m0.dom().remove(c));
         lemma_prune::<C>(m0, *m, r, k, i as int);
@@ -636,7 +642,7 @@ pub fn prune<C: PageTableConfig>(
         let top = place::<C>(g.s as nat, g.top as nat);
         assert(m0.dom().contains(top));
     }
-    Tracked(rt)
+    o
 }
 
 } // verus!

@@ -277,23 +277,9 @@ tokenized_state_machine! { Nodes {
         assert v.0.contains(rid);
     } }
 
-    property!{ root_is_live(n: Nid) {
-        have root >= set { n };
-        have retired >= [n => let _];
-        assert false;
-    } }
-
     property!{ dead_is_allocated(n: Nid) {
         have dead >= set { n };
         assert pre.alloc.contains(n);
-    } }
-
-    /// A child of any node is live, so whoever holds the parent's lock need not look for a stray mark.
-    property!{ kid_is_live(n: Nid, i: int, c: Nid) {
-        have kids >= [n => let ks];
-        require ks.dom().contains(i) && ks[i] == c;
-        have retired >= [c => let _];
-        assert false;
     } }
 
     /// Every node that has a frame is live or retired, and roots are live.

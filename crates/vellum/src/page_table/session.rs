@@ -5,6 +5,7 @@
 #![allow(clippy::manual_is_multiple_of, reason = "the contracts and the proofs speak of remainders")]
 use super::config::*;
 use super::cursor::*;
+use super::detached::*;
 use super::entry::*;
 use super::error::*;
 use super::geometry::*;
@@ -18,7 +19,6 @@ use super::ops::*;
 use super::protocol::*;
 use super::put;
 use super::put::Put;
-use super::retired::*;
 #[cfg(verus_keep_ghost)]
 use super::spec::*;
 #[cfg(verus_keep_ghost)]
@@ -415,6 +415,9 @@ impl<C: PageTableConfig> Session<C> {
                     &&& old(self).mapped().contains_pair(start, (pa as nat, prop))
                     &&& final(self).mapped() == old(self).mapped().remove_keys(between(start, start + pages(nr::<C>(), (l - 1) as nat)))
                 },
+                Ok(Some(Fragment::Node(node))) => final(self).mapped() == old(self).mapped().remove_keys(
+                    between(node.covers().0 as nat, node.covers().1 as nat),
+                ),
                 _ => final(self).mapped() == old(self).mapped(),
             },
     {
@@ -445,11 +448,13 @@ impl<C: PageTableConfig> Session<C> {
                 let item = Self::item_of(t);
                 Ok(Some(Fragment::Leaf { va, item, ad }))
             },
-            Taken::Node(ns, ne, pa, tok) => {
+            Taken::Node(t) => {
+                let (start, end) = (t.start, t.end);
+                let node = detached::<C>(self.g.w, t);
                 proof {
-                    lemma_same_view::<C>(self.g, m0, self.tree@);
+                    lemma_view_cleared::<C>(self.g, m0, self.tree@, start as nat, end as nat);
                 }
-                Ok(Some(Fragment::Node(RetiredNode::new(self.g.w, pa, clamp::<C>(ns), clamp::<C>(ne), tok))))
+                Ok(Some(Fragment::Node(node)))
             },
             Taken::Nothing => {
                 proof {
@@ -581,25 +586,6 @@ proof fn lemma_same_view<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree)
         let _ = g.at::<C>(m2, w);
     }
     assert(view::<C>(m2, g.rng()) =~= view::<C>(m, g.rng()));
-}
-
-/// The virtual address of a page, or the end of the table's part if that comes before.
-fn clamp<C: PageTableConfig>(v: usize) -> Vaddr
-    no_unwind
-{
-    proof {
-        C::Consts::consts_ok();
-        C::config_ok();
-        lemma_total::<C>();
-        let (hi, t, n) = (C::TOP_HI as nat, nr::<C>(), pages(nr::<C>(), (C::Consts::LEVELS - 1) as nat));
-        assert(pages(t, C::Consts::LEVELS as nat) == t * n);
-        assert(hi * n <= t * n) by (nonlinear_arith)
-            requires
-                hi <= t,
-        ;
-    }
-    let top = C::TOP_HI * pages_below::<C::Consts>(C::Consts::LEVELS - 1);
-    va_of::<C>(if v < top { v } else { top })
 }
 
 } // verus!

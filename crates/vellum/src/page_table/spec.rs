@@ -56,19 +56,12 @@ pub ghost struct Words {
     pub kids: Map<int, Nid>,
 }
 
-/// Reachable, or unlinked.
-pub tracked enum Life {
-    Live(Nodes::live),
-    Stray(Nodes::retired),
-}
-
-/// What the lock of a node protects.
+/// What the lock of a node protects. Whoever unlinks the node keeps it: the lock of a stray node is never free.
 pub tracked struct Locked {
     pub copy: GhostVar<Words>,
-    pub life: Life,
+    pub live: Nodes::live,
     /// What the leaves own, by entry.
     pub leaves: Map<int, LeafTok>,
-    pub stray: PermissionBool,
 }
 
 /// What the invariant holds of a node.
@@ -80,6 +73,8 @@ pub tracked struct NodeRes {
     /// Of the children, by entry.
     pub kid_infos: Map<int, Nodes::info>,
     pub lock: PermissionBool,
+    /// A hint to those who wait for the lock.
+    pub stray: PermissionBool,
     /// There while the lock is free.
     pub content: Option<Locked>,
 }
@@ -170,12 +165,8 @@ impl Locked {
     /// These belong to node `n`.
     pub open spec fn ok(self, inst: Nodes::Instance, n: Nid, inf: Info) -> bool {
         &&& self.copy.id() == inf.copy
-        &&& self.stray@.patomic == inf.own.stray_id()
-        &&& self.stray@.value == (self.life is Stray)
-        &&& match self.life {
-            Life::Live(t) => t.instance_id() == inst.id() && t.element() == n,
-            Life::Stray(t) => t.instance_id() == inst.id() && t.key() == n,
-        }
+        &&& self.live.instance_id() == inst.id()
+        &&& self.live.element() == n
     }
 }
 
@@ -207,7 +198,8 @@ impl NodeRes {
         &&& self.auth@ == (Words { words: self.page.words(), kids: self.kids.value() })
         &&& self.lock@.patomic == inf.own.lock_id()
         &&& self.lock@.value == (self.content is None)
-        &&& self.content matches Some(c) ==> c.ok(inst, n, inf) && (c.life is Live ==> inf.owns(self.page.words(), c.leaves))
+        &&& self.stray@.patomic == inf.own.stray_id()
+        &&& self.content matches Some(c) ==> c.ok(inst, n, inf) && inf.owns(self.page.words(), c.leaves)
         &&& forall|i: int| #[trigger] self.kids.value().dom().contains(i) ==> inf.lo <= i < inf.hi
         &&& forall|i: int| inf.lo <= i < inf.hi ==> #[trigger] self.kid_ok(inst, i)
     }

@@ -3,6 +3,7 @@
 #![cfg_attr(not(verus_keep_ghost), allow(unused_variables, reason = "what only the proofs use"))]
 #![allow(non_shorthand_field_patterns, reason = "the expansion of patterns in `verus!`")]
 use super::config::*;
+use super::detached::*;
 use super::entry::*;
 use super::error::*;
 use super::geometry::*;
@@ -299,8 +300,7 @@ impl<C: PageTableConfig> Release for Root<C> {
         let empty = links_nothing_at::<C>(&g, Tracked(&m), pa);
         let tracked t = m.tracked_remove(k);
         if empty {
-            let (t, rt) = retire_root::<C>(w, pa, Tracked(g.reader.borrow()), tok, Tracked(t));
-            unlock::<C>(w, pa, Tracked(g.reader.borrow()), t);
+            let rt = retire_root::<C>(w, pa, Tracked(g.reader.borrow()), tok, Tracked(t));
             w.leave(cpu, g.reader);
             super::hooks::defer(RetiredNode::new(w, pa, Vaddr(0), Vaddr(0), rt));
         } else {
@@ -373,8 +373,8 @@ fn clear<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>)
                         // SAFETY: these are the parts of a mapping that is in no table any more.
                         let _item = unsafe { C::item_from_raw(t.pa, t.l, t.prop, t.tok) };
                     },
-                    Taken::Node(_, _, pa, tok) => {
-                        super::hooks::defer(RetiredNode::new(g.w, pa, Vaddr(0), Vaddr(0), tok));
+                    Taken::Node(t) => {
+                        let _node = detached::<C>(g.w, t);
                     },
                     Taken::Nothing => return ,
                 }

@@ -2,7 +2,7 @@
 //!
 //! What a tree must satisfy is local to each entry, so three lemmas carry every operation: *set* (an entry that
 //! is no link becomes another that is no link), *link* (an entry becomes a link to a new node that translates
-//! the same) and *prune* (a link to an empty node goes).
+//! the same) and *prune* (a link to a node that links nothing goes).
 #![cfg_attr(not(verus_keep_ghost), allow(dead_code, reason = "what only the proofs use"))]
 #[cfg(verus_keep_ghost)]
 use super::config::*;
@@ -126,9 +126,9 @@ pub open spec fn wf<C: PageTableConfig>(m: Tree, r: Rng) -> bool {
     &&& forall|k: Place| m.dom().contains(k) ==> #[trigger] node_ok::<C>(m, r, k)
 }
 
-/// The token of a locked, live node at its place.
+/// The token of a locked node at its place.
 pub open spec fn tok_ok<C: PageTableConfig>(t: NodeTok, k: Place, w: World, r: Nodes::reader) -> bool {
-    t.ok::<C>(w, r) && t.is_live() && t.level() == k.0 && t.info.value().base == k.1
+    t.ok::<C>(w, r) && t.level() == k.0 && t.info.value().base == k.1
 }
 
 /// Every node has its token.
@@ -616,7 +616,7 @@ pub proof fn lemma_link<C: PageTableConfig>(m: Tree, m2: Tree, r: Rng, k: Place,
 
 //================ prune ================
 
-/// `m2` is `m` without the empty node below an entry.
+/// `m2` is `m` without the node below an entry, which links nothing.
 pub open spec fn is_prune<C: PageTableConfig>(m: Tree, m2: Tree, r: Rng, k: Place, i: int) -> bool {
     let c = child::<C>(k, i);
     &&& m.dom().contains(k) && own_entry(m, k, i) && k.0 >= 2
@@ -629,7 +629,7 @@ pub open spec fn is_prune<C: PageTableConfig>(m: Tree, m2: Tree, r: Rng, k: Plac
     &&& m2[k].lk.leaves == m[k].lk.leaves
     &&& ent::<C>(m, k, i) is Table
     &&& ent::<C>(m2, k, i) is Absent
-    &&& forall|j: int| 0 <= j < nr::<C>() ==> #[trigger] ent::<C>(m, c, j) is Absent
+    &&& forall|j: int| 0 <= j < nr::<C>() ==> !(#[trigger] ent::<C>(m, c, j) is Table)
 }
 
 proof fn lemma_prune_trans<C: PageTableConfig>(m: Tree, m2: Tree, r: Rng, k: Place, i: int, l: nat, v: nat)
@@ -640,7 +640,7 @@ proof fn lemma_prune_trans<C: PageTableConfig>(m: Tree, m2: Tree, r: Rng, k: Pla
         r.s <= v < r.e,
         m2.dom().contains(place::<C>(v, l)),
     ensures
-        trans::<C>(m2, l, v) == trans::<C>(m, l, v),
+        trans::<C>(m2, l, v) == (if l >= k.0 && through::<C>(v, k, i) { None } else { trans::<C>(m, l, v) }),
     decreases l,
 {
     let kl = place::<C>(v, l);
@@ -649,12 +649,16 @@ proof fn lemma_prune_trans<C: PageTableConfig>(m: Tree, m2: Tree, r: Rng, k: Pla
     lemma_step::<C>(r, v, l);
     lemma_own::<C>(m, r, v, l);
     assert(node_ok::<C>(m, r, k));
-    if kl == k && il == i {
-        lemma_step::<C>(r, v, (l - 1) as nat);
-        assert(ent::<C>(m, c, idx::<C>(v, (l - 1) as nat)) is Absent);
-        reveal_with_fuel(trans, 3);
-    } else {
+    if l > k.0 && through::<C>(v, k, i) {
+        lemma_parent::<C>(k, i);
+        lemma_step::<C>(r, v, k.0);
+        lemma_above::<C>(m, r, k.0, l, v);
+    }
+    if kl != k || il != i {
         if kl == k {
+            if through::<C>(v, k, i) {
+                lemma_child_unique::<C>(kl, il, k, i);
+            }
             assert(m2[k].words()[il] == m[k].words()[il]);
         } else {
             assert(m2[kl] == m[kl]);
@@ -668,15 +672,19 @@ proof fn lemma_prune_trans<C: PageTableConfig>(m: Tree, m2: Tree, r: Rng, k: Pla
     }
 }
 
-/// *Prune*: the tree is well-formed, and everything translates as before.
+/// *Prune*: the tree is well-formed, and the pages below the entry translate to nothing, all others as before.
 pub proof fn lemma_prune<C: PageTableConfig>(m: Tree, m2: Tree, r: Rng, k: Place, i: int)
     requires
         wf::<C>(m, r),
         is_prune::<C>(m, m2, r, k, i),
     ensures
         wf::<C>(m2, r),
-        view::<C>(m2, r) == view::<C>(m, r),
-        forall|v: nat| r.s <= v < r.e ==> #[trigger] trans::<C>(m2, r.top, v) == trans::<C>(m, r.top, v),
+        forall|v: nat|
+            r.s <= v < r.e ==> #[trigger] trans::<C>(m2, r.top, v) == (if through::<C>(v, k, i) {
+                None
+            } else {
+                trans::<C>(m, r.top, v)
+            }),
 {
     let c = child::<C>(k, i);
     C::Consts::consts_ok();
@@ -688,16 +696,19 @@ pub proof fn lemma_prune<C: PageTableConfig>(m: Tree, m2: Tree, r: Rng, k: Place
     assert(node_ok::<C>(m, r, top));
     assert(top != c);
     assert(m2[top].info == m[top].info);
-    assert forall|v: nat| r.s <= v < r.e implies #[trigger] trans::<C>(m2, r.top, v) == trans::<C>(m, r.top, v) by {
+    assert forall|v: nat| r.s <= v < r.e implies #[trigger] trans::<C>(m2, r.top, v) == (if through::<C>(v, k, i) {
+        None
+    } else {
+        trans::<C>(m, r.top, v)
+    }) by {
         lemma_top_place::<C>(r, v);
         lemma_prune_trans::<C>(m, m2, r, k, i, r.top, v);
     }
-    assert(view::<C>(m2, r) =~= view::<C>(m, r));
     assert forall|k2: Place| m2.dom().contains(k2) implies #[trigger] node_ok::<C>(m2, r, k2) by {
         assert(node_ok::<C>(m, r, k2));
         assert(m2[k2].info == m[k2].info);
         if k2.0 < r.top && parent::<C>(k2) == c {
-            // A node below the empty node: its parent's entry would be a link.
+            // A node below the node that goes: its parent's entry would be a link.
             lemma_orphan::<C>(m, r, k2);
         }
         assert forall|i2: int| own_entry(m2, k2, i2) implies #[trigger] entry_ok::<C>(m2, r, k2, i2) by {

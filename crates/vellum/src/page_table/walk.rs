@@ -113,8 +113,15 @@ pub proof fn lemma_total<C: PageTableConfig>()
     lemma_total_pages::<C::Consts>();
 }
 
-/// Whether a node below the top maps and links nothing.
-fn is_empty<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, Ghost(k): Ghost<Place>, pa: usize, l: u8) -> (b: bool)
+/// Counts what a node below the top maps, if it links nothing and maps at most `most`.
+fn survey<C: PageTableConfig>(
+    g: &Locks,
+    Tracked(m): Tracked<&Tree>,
+    Ghost(k): Ghost<Place>,
+    pa: usize,
+    l: u8,
+    most: usize,
+) -> (r: Option<usize>)
     requires
         g.ok::<C>(*m),
         m.dom().contains(k),
@@ -122,13 +129,18 @@ fn is_empty<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, Ghost(k):
         m[k].pa() == pa,
         1 <= l < g.top,
     ensures
-        b ==> forall|j: int| 0 <= j < nr::<C>() ==> #[trigger] ent::<C>(*m, k, j) is Absent,
+        r matches Some(n) ==> {
+            &&& n <= most && n <= 512
+            &&& forall|j: int| 0 <= j < nr::<C>() ==> !(#[trigger] ent::<C>(*m, k, j) is Table)
+            &&& n == 0 ==> forall|j: int| 0 <= j < nr::<C>() ==> #[trigger] ent::<C>(*m, k, j) is Absent
+        },
     no_unwind
 {
     proof {
         C::Consts::consts_ok();
         assert(tok_ok::<C>(m[k], k, *g.w, g.reader@));
     }
+    let mut n = 0;
     let mut j = 0;
     while j < C::Consts::NR_ENTRIES
         invariant
@@ -137,26 +149,29 @@ fn is_empty<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, Ghost(k):
             k.0 == l,
             1 <= l,
             m[k].pa() == pa,
-            j <= C::Consts::NR_ENTRIES == nr::<C>() <= 512,
-            forall|q: int| 0 <= q < j ==> #[trigger] ent::<C>(*m, k, q) is Absent,
+            n <= j <= C::Consts::NR_ENTRIES == nr::<C>() <= 512,
+            n <= most,
+            forall|q: int| 0 <= q < j ==> !(#[trigger] ent::<C>(*m, k, q) is Table),
+            n == 0 ==> forall|q: int| 0 <= q < j ==> #[trigger] ent::<C>(*m, k, q) is Absent,
         decreases C::Consts::NR_ENTRIES - j,
     {
         let word = load::<C>(g.w, pa, j, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
         match C::Entry::decode(word, l) {
             Pte::Absent => {},
-            _ => return false,
+            Pte::Leaf(_, _) if n < most => n += 1,
+            _ => return None,
         }
         j += 1;
     }
-    true
+    Some(n)
 }
 
 /// What was taken out of a range.
 pub enum Taken {
     /// A page or huge page: the pages `[start, end)`, its address, level and property, the word that was there.
     Leaf(TakenLeaf),
-    /// An emptied node that covered the pages `[start, end)`.
-    Node(usize, usize, usize, Tracked<RetiredTok>),
+    /// A node, with all that was mapped in it.
+    Node(TakenNode),
     /// Nothing: the rest was empty.
     Nothing,
 }
@@ -181,6 +196,28 @@ impl TakenLeaf {
         &&& self.end - self.start == pages(nr::<C>(), (self.l - 1) as nat)
         &&& g.at::<C>(m, self.start as nat) == Some((self.pa as nat, self.prop))
         &&& g.cleared::<C>(m, m2, self.start as nat, self.end as nat)
+    }
+}
+
+/// A node that was unlinked with what was mapped in it: it covered the pages `[start, end)`.
+pub struct TakenNode {
+    pub start: usize,
+    pub end: usize,
+    pub pa: usize,
+    pub l: u8,
+    /// The base pages that are mapped in it.
+    pub nr_pages: usize,
+    pub tok: Tracked<DetachedTok>,
+}
+
+impl TakenNode {
+    /// It was part of `m`, and is gone afterwards, in `m2`. Outside `[v, end)` it mapped nothing.
+    pub open spec fn ok<C: PageTableConfig>(self, g: Locks, m: Tree, m2: Tree, v: nat, end: nat) -> bool {
+        &&& self.tok@.ok::<C>(*g.w, self.pa, self.l as nat)
+        &&& 1 <= self.l <= 5
+        &&& self.start <= self.end <= 0x4000_0000_0000
+        &&& g.cleared::<C>(m, m2, self.start as nat, self.end as nat)
+        &&& forall|w: nat| g.s <= w < g.e && self.start <= w < self.end && !(v <= w < end) ==> #[trigger] g.at::<C>(m, w) is None
     }
 }
 
@@ -230,7 +267,7 @@ fn take_leaf<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, v: u
     TakenLeaf { start: v, end: ee, pa, l: f.l, prop, word, tok: Tracked(tok.get().tracked_unwrap()) }
 }
 
-/// The way is open for taking whole pages: whether the entries of the node end here, for this walk.
+/// Whether the entry that ends at `ee` is the last of its node, for a walk to `end`.
 #[inline(always)]
 fn is_last<C: PageTableConfig>(g: &Locks, p: usize, l: u8, ee: usize, end: usize) -> bool
     requires
@@ -241,17 +278,19 @@ fn is_last<C: PageTableConfig>(g: &Locks, p: usize, l: u8, ee: usize, end: usize
     ee >= end || ee >= entry_range::<C::Consts>(p, l + 1).1
 }
 
-/// Cuts out the node that was found at page `p`, if it is empty and may go.
-fn try_prune<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, p: usize, f: &Found) -> (r: Option<Tracked<RetiredTok>>)
+/// Cuts out the node that was found at page `p`, if it may go and links nothing: with all that it maps where it lies in
+/// `[p, end)`, and else if it maps nothing, which is looked for at its last entry.
+fn take_node<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, p: usize, f: &Found, end: usize) -> (r: Option<TakenNode>)
     requires
         g.ok::<C>(*old(m)),
-        g.s <= p < g.e,
+        g.s <= p < end <= g.e,
+        g.e <= 0x2000_0000_0000,
         f.ok::<C>(*g, *old(m), p as nat),
         f.l < g.top,
     ensures
         g.ok::<C>(*final(m)),
         match r {
-            Some(t) => g.same::<C>(*old(m), *final(m)) && t@.ok(*g.w, f.pa),
+            Some(t) => t.ok::<C>(*g, *old(m), *final(m), p as nat, end as nat),
             None => *final(m) == *old(m),
         },
     no_unwind
@@ -262,21 +301,58 @@ fn try_prune<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, p: u
     if C::TOP_NODES_STAY && f.l + 1 == C::Consts::LEVELS {
         return None;
     }
-    let ghost k = place::<C>(p as nat, f.l as nat);
-    let ghost kk = place::<C>(p as nat, (f.l + 1) as nat);
-    if !is_empty::<C>(g, Tracked(m), Ghost(k), f.pa, f.l) {
+    let (ns, ne) = entry_range::<C::Consts>(p, f.l + 1);
+    let whole = ns == p && ne <= end;
+    if !whole && !is_last::<C>(g, p, f.l, entry_range::<C::Consts>(p, f.l).1, end) {
         return None;
     }
+    let ghost k = place::<C>(p as nat, f.l as nat);
+    let ghost kk = place::<C>(p as nat, (f.l + 1) as nat);
+    let most = if whole { C::Consts::NR_ENTRIES } else { 0 };
+    let leaves = survey::<C>(g, Tracked(m), Ghost(k), f.pa, f.l, most)?;
     let i = entry_index::<C::Consts>(p, f.l + 1);
+    let ghost m0 = *m;
     proof {
         lemma_here::<C>(*g, *m, p as nat, (f.l + 1) as nat);
         lemma_above::<C>(*m, g.rng(), f.l as nat, (f.l + 1) as nat, p as nat);
+        lemma_entry_pages::<C>(*g, p as nat, (f.l + 1) as nat, ns as nat, ne as nat);
+        if leaves == 0 {
+            lemma_empty_node::<C>(*g, m0, p as nat, f.l as nat, ns as nat, ne as nat);
+        }
     }
-    Some(prune::<C>(g, Tracked(m), Ghost(kk), f.up, i, f.pa))
+    let tok = detach::<C>(g, Tracked(m), Ghost(kk), f.up, i, f.pa);
+    let n = pages_below::<C::Consts>(f.l - 1);
+    proof {
+        assert(leaves * n <= 512 * n) by (nonlinear_arith)
+            requires
+                leaves <= 512,
+        ;
+        assert(g.cleared::<C>(m0, *m, ns as nat, ne as nat));
+    }
+    Some(TakenNode { start: ns, end: ne, pa: f.pa, l: f.l, nr_pages: leaves * n, tok })
 }
 
-/// The next mapping or emptied node in `[v, end)`, taken out, and where to go on. `None`: no memory to split a
-/// page at a border, and nothing changed.
+/// Below a node of absent entries nothing is mapped.
+proof fn lemma_empty_node<C: PageTableConfig>(g: Locks, m: Tree, v: nat, l: nat, ns: nat, ne: nat)
+    requires
+        g.ok::<C>(m),
+        g.s <= v < g.e,
+        1 <= l < g.top,
+        m.dom().contains(place::<C>(v, l)),
+        forall|j: int| 0 <= j < nr::<C>() ==> #[trigger] ent::<C>(m, place::<C>(v, l), j) is Absent,
+        forall|w: nat| ns <= w < ne <==> #[trigger] pre(nr::<C>(), w, l) == pre(nr::<C>(), v, l),
+    ensures
+        g.nothing_in::<C>(m, ns, ne),
+{
+    assert forall|w: nat| g.s <= w < g.e && ns <= w < ne implies #[trigger] g.at::<C>(m, w) is None by {
+        assert(pre(nr::<C>(), w, l) == pre(nr::<C>(), v, l));
+        assert(place::<C>(w, l) == place::<C>(v, l));
+        lemma_here::<C>(g, m, w, l);
+    }
+}
+
+/// The next mapping or node in `[v, end)`, taken out, and where to go on. `None`: no memory to split a page at a
+/// border, and nothing changed.
 #[verifier::exec_allows_no_decreases_clause]
 #[expect(clippy::collapsible_if, reason = "the verifier has no chains of conditions")]
 pub fn take_next<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, v: usize, end: usize) -> (r: Option<(usize, Taken)>)
@@ -287,13 +363,13 @@ pub fn take_next<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, 
         g.ok::<C>(*final(m)),
         match r {
             None => g.same::<C>(*old(m), *final(m)),
-            Some((next, t)) => v <= next <= end && match t {
+            Some((next, t)) => v <= next <= end && g.nothing_in::<C>(*final(m), v as nat, next as nat) && match t {
                 Taken::Leaf(t) => t.ok::<C>(*g, *old(m), *final(m)) && v <= t.start && t.end <= end && g.nothing_in::<C>(
                     *old(m),
                     v as nat,
                     t.start as nat,
                 ) && next <= t.end && next >= t.start,
-                Taken::Node(_, _, pa, tok) => g.same::<C>(*old(m), *final(m)) && tok@.ok(*g.w, pa) && g.nothing_in::<C>(
+                Taken::Node(t) => t.ok::<C>(*g, *old(m), *final(m), v as nat, end as nat) && g.nothing_in::<C>(
                     *old(m),
                     v as nat,
                     next as nat,
@@ -324,22 +400,21 @@ pub fn take_next<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, 
             g.nothing_in::<C>(m0, v as nat, p as nat),
     {
         let f = descend::<C>(g, Tracked(m), p);
-        let (es, ee) = entry_range::<C::Consts>(p, f.l);
         let ghost m1 = *m;
+        if f.l < g.top {
+            if let Some(t) = take_node::<C>(g, Tracked(m), p, &f, end) {
+                proof {
+                    lemma_since::<C>(*g, m0, m1);
+                }
+                return Some((p, Taken::Node(t)));
+            }
+        }
+        let (es, ee) = entry_range::<C::Consts>(p, f.l);
         if let Pte::Leaf(_, _) = f.pte {
             if es == p && ee <= end {
                 let t = take_leaf::<C>(g, Tracked(m), p, &f, ee);
                 proof {
-                    assert(g.at::<C>(m0, p as nat) == g.at::<C>(m1, p as nat));
-                    assert(t.ok::<C>(*g, m0, *m)) by {
-                        assert forall|w: nat| g.s <= w < g.e implies #[trigger] g.at::<C>(*m, w) == (if t.start <= w < t.end {
-                            None
-                        } else {
-                            g.at::<C>(m0, w)
-                        }) by {
-                            let _ = g.at::<C>(m1, w);
-                        }
-                    }
+                    lemma_since::<C>(*g, m0, m1);
                 }
                 // An emptied node is looked for at its last entry.
                 let next = if f.l < g.top && is_last::<C>(g, p, f.l, ee, end) { p } else { ee };
@@ -349,6 +424,7 @@ pub fn take_next<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, 
                 return None;
             }
             proof {
+                lemma_since::<C>(*g, m0, m1);
                 assert forall|w: nat| g.s <= w < g.e implies #[trigger] g.at::<C>(*m, w) == g.at::<C>(m0, w) by {
                     let _ = g.at::<C>(m1, w);
                 }
@@ -356,25 +432,27 @@ pub fn take_next<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, 
         } else {
             proof {
                 lemma_absent::<C>(*g, *m, p as nat, f, es as nat, ee as nat);
+                lemma_since::<C>(*g, m0, m1);
                 assert forall|w: nat| g.s <= w < g.e && v <= w < ee implies #[trigger] g.at::<C>(m0, w) is None by {
                     let _ = g.at::<C>(m1, w);
-                }
-            }
-            if f.l < g.top && is_last::<C>(g, p, f.l, ee, end) {
-                if let Some(tok) = try_prune::<C>(g, Tracked(m), p, &f) {
-                    let (ns, ne) = entry_range::<C::Consts>(p, f.l + 1);
-                    proof {
-                        assert forall|w: nat| g.s <= w < g.e implies #[trigger] g.at::<C>(*m, w) == g.at::<C>(m0, w) by {
-                            let _ = g.at::<C>(m1, w);
-                        }
-                    }
-                    return Some((p, Taken::Node(ns, ne, f.pa, tok)));
                 }
             }
             p = if ee < end { ee } else { end };
         }
     }
     Some((p, Taken::Nothing))
+}
+
+/// What is the same may stand for the other, whichever the solver meets.
+proof fn lemma_since<C: PageTableConfig>(g: Locks, m0: Tree, m: Tree)
+    requires
+        g.same::<C>(m0, m),
+    ensures
+        forall|w: nat| g.s <= w < g.e ==> #[trigger] g.at::<C>(m0, w) == g.at::<C>(m, w),
+{
+    assert forall|w: nat| g.s <= w < g.e implies #[trigger] g.at::<C>(m0, w) == g.at::<C>(m, w) by {
+        let _ = g.at::<C>(m, w);
+    }
 }
 
 /// Splits the huge page that was found at page `p` and reaches past `[p, end)`. False: no memory, and nothing

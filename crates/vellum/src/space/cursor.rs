@@ -221,9 +221,8 @@ impl<'a> CursorMut<'a> {
                     self.shootdown.issue_with(covering(va..Vaddr(va.0 + size)), item.frame.into());
                 }
                 Ok(Some(Fragment::Node(node))) => {
-                    // Every page in it was issued before, and flushing one forgets every node address; but
-                    // what a processor keeps of the node itself is forgotten even if nothing was mapped in
-                    // it.
+                    // Also if nothing was mapped in it: a processor may keep the address of the node itself.
+                    bytes += node.nr_pages() * PAGE_SIZE;
                     let range = node.va_range();
                     self.shootdown.issue_with(TlbFlushOp::Range(range), node.into());
                 }

@@ -3,7 +3,7 @@ use super::op::{Batch, TlbFlushOp};
 use super::request::{self, Ticket};
 use super::statistics::{Event, count};
 use crate::frame::UFrame;
-use crate::page_table::{RetiredNode, defer};
+use crate::page_table::{DetachedNode, UserPtConfig};
 use alloc::vec::Vec;
 use core::fmt;
 use core::marker::PhantomData;
@@ -17,8 +17,9 @@ use vellum_machine::cpu::{self, AtomicCpuSet, CpuSet, PreemptGuard};
 pub enum Kept {
     /// A frame that was mapped.
     Frame(UFrame),
-    /// A node that was linked; when every processor has flushed, it also waits for readers without locks.
-    Node(RetiredNode),
+    /// A node that was linked, with what was mapped in it; when every processor has flushed, it also waits for readers
+    /// without locks.
+    Node(DetachedNode<UserPtConfig>),
 }
 
 impl fmt::Debug for Kept {
@@ -36,18 +37,9 @@ impl From<UFrame> for Kept {
     }
 }
 
-impl From<RetiredNode> for Kept {
-    fn from(node: RetiredNode) -> Kept {
+impl From<DetachedNode<UserPtConfig>> for Kept {
+    fn from(node: DetachedNode<UserPtConfig>) -> Kept {
         Kept::Node(node)
-    }
-}
-
-impl Kept {
-    fn release(self) {
-        match self {
-            Kept::Frame(frame) => drop(frame),
-            Kept::Node(node) => defer(node),
-        }
     }
 }
 
@@ -137,7 +129,7 @@ impl<'a> Shootdown<'a> {
         if settled || self.spilled.try_reserve(1).is_err() {
             // What was issued for `kept` goes with the rest, and so does `kept`.
             self.sync();
-            kept.release();
+            drop(kept);
         } else {
             self.spilled.push(kept);
         }
@@ -238,11 +230,9 @@ impl<'a> Shootdown<'a> {
         if let Some(ticket) = self.sent.take() {
             ticket.wait();
         }
-        for kept in self.kept[..self.nr_kept].iter_mut().filter_map(Option::take) {
-            kept.release();
-        }
+        self.kept[..self.nr_kept].fill_with(|| None);
         self.nr_kept = 0;
-        self.spilled.drain(..).for_each(Kept::release);
+        self.spilled.clear();
     }
 }
 
