@@ -16,8 +16,6 @@ use vellum_machine::addr::*;
 use vellum_machine::page::PagePerm;
 use vellum_machine::ptword;
 #[cfg(verus_keep_ghost)]
-use vellum_machine::ptword::same_word;
-#[cfg(verus_keep_ghost)]
 use vellum_machine::readers::NR_COUNTS;
 use vstd::invariant::*;
 use vstd::prelude::*;
@@ -260,7 +258,7 @@ pub(super) fn load_detached<C: PageTableConfig>(
         still_reads::<C>(*w, pa, l as nat, *retired, *copy),
         i < 512,
     ensures
-        same_word(e, copy@.words[i as int]),
+        same::<C>(e, copy@.words[i as int]),
         meaning::<C>(e, l as nat) == meaning::<C>(copy@.words[i as int], l as nat),
     no_unwind
 {
@@ -278,7 +276,7 @@ pub(super) fn load_detached<C: PageTableConfig>(
             x.auth.agree(copy);
         }
         // SAFETY: the permission of the node's frame is in the invariant.
-        e = unsafe { ptword::load(Paddr(pa), i, Tracked(&x.page)) };
+        e = unsafe { ptword::load::<FormatOf<C>>(Paddr(pa), i, Tracked(&x.page)) };
     });
     proof {
         C::Entry::noted_is_no_meaning(e, copy@.words[i as int], l as nat);
