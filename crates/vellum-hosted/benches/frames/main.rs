@@ -8,14 +8,16 @@ mod metadata;
 mod options;
 mod peers;
 mod rows;
-mod svg;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod table;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use metadata::Metadata;
 use options::Options;
-use peers::Contestant;
-use rows::{Effort, Measured, ROWS, Row};
+use rows::{Effort, ROWS};
+use shared::host::{pin, progress_bar};
+use shared::samples::Measured;
+use shared::{options as command_line, svg};
 use std::process::ExitCode;
 use table::Results;
 use vellum::frame::allocator;
@@ -26,7 +28,7 @@ use vellum_machine::cpu::CpuId;
 const MEMORY: usize = 256 << 20;
 
 fn main() -> ExitCode {
-    let options = Options::read();
+    let options: Options = command_line::read();
     if let Some(frames) = options.metadata_child {
         return metadata::child(frames);
     }
@@ -40,18 +42,24 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
-    let effort = if options.is_quick() { Effort::QUICK } else { Effort::FULL };
+    let common = &options.common;
+    let effort = if common.is_quick() { Effort::QUICK } else { Effort::FULL };
     let config = MachineConfig { memory: MEMORY, cpus: 2, ..MachineConfig::default() };
     let machine = Machine::boot(config)?;
     let pinned = machine.on_all(pin).into_iter().all(|pinned| pinned);
     let frames = machine.run_on(CpuId::BOOT, free_frames);
 
     let contestants = peers::all(&machine, frames);
-    let rows: Vec<_> = ROWS.iter().copied().filter(|row| options.wants(row.name)).collect();
+    let rows: Vec<_> = ROWS.iter().copied().filter(|row| common.wants(row.name)).collect();
     let bar = progress_bar(rows.len() * effort.rounds);
-    let measured = rows.iter().map(|&row| measure(&machine, &contestants, row, effort, &bar)).collect();
+    let measure = |row: &rows::Row| {
+        bar.set_message(format!("{}, {} threads", row.name, row.threads));
+        let turn = |row: &_, index: usize| contestants[index].run(&machine, *row, effort);
+        Measured::measure(*row, contestants.len(), effort.rounds, &bar, turn)
+    };
+    let measured = rows.iter().map(measure).collect();
     bar.finish_and_clear();
-    let metadata = match options.wants(metadata::NAME) {
+    let metadata = match common.wants(metadata::NAME) {
         true => Some(Metadata::measure(&machine, effort)?),
         false => None,
     };
@@ -63,8 +71,8 @@ fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
         if pinned { "" } else { ", THREADS NOT PINNED" }
     );
     print!("{results}");
-    if let Some(file) = &options.svg {
-        std::fs::write(file, svg::chart(&results))?;
+    if let Some(file) = &common.svg {
+        std::fs::write(file, svg::draw(&results.chart()))?;
     }
     Ok(())
 }
@@ -73,49 +81,4 @@ fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
 fn free_frames() -> usize {
     allocator::drain();
     allocator::statistics().map_or(0, |statistics| statistics.free)
-}
-
-/// Has all contestants do the work of a row, round by round; each round another one is first.
-fn measure(
-    machine: &Machine,
-    contestants: &[Contestant<'_>],
-    row: Row,
-    effort: Effort,
-    bar: &ProgressBar,
-) -> Measured {
-    bar.set_message(format!("{}, {} threads", row.name, row.threads));
-    let mut measured = Measured::new(row, contestants.len());
-    for round in 0..effort.rounds {
-        for turn in 0..contestants.len() {
-            let index = (round + turn) % contestants.len();
-            let Some(outcome) = contestants[index].run(machine, row, effort) else { continue };
-            // The first round warms caches, lists and branch predictors up.
-            if round > 0 {
-                measured.add(index, outcome);
-            }
-        }
-        bar.inc(1);
-    }
-    measured
-}
-
-/// Keeps the thread of a processor on one of the host's, and says whether that worked.
-fn pin(cpu: CpuId) -> bool {
-    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-    let Ok(allowed) = sched_getaffinity(None) else { return false };
-    let host = (0..CpuSet::MAX_CPU).filter(|&host| allowed.is_set(host)).nth(cpu.index());
-    host.is_some_and(|host| {
-        let mut one = CpuSet::new();
-        one.set(host);
-        sched_setaffinity(None, &one).is_ok()
-    })
-}
-
-/// A bar on the standard error stream, if that is a terminal.
-fn progress_bar(rounds: usize) -> ProgressBar {
-    let bar = ProgressBar::new(rounds as u64);
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {eta} left, {msg}") {
-        bar.set_style(style);
-    }
-    bar
 }

@@ -13,7 +13,8 @@
 //! ```
 //!
 //! So the fastest round of each is taken: what they differ by is the host's doing.
-use crate::rows::{Effort, median};
+use crate::rows::Effort;
+use crate::shared::samples::median;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 use std::error::Error;
 use std::hint::black_box;

@@ -1,55 +1,14 @@
 //! The command line.
+use crate::shared::options;
 use clap::Parser;
-use clap::error::ErrorKind;
-use std::path::PathBuf;
 
 /// Vellum's frame allocator beside its peers
 #[derive(Parser, Default)]
 #[command(name = "frames")]
 pub struct Options {
-    /// Measures only rows whose names contain one of these
-    rows: Vec<String>,
-    /// Shows that it runs; the figures mean nothing
-    #[arg(long)]
-    quick: bool,
-    /// Writes a chart as well
-    #[arg(long, value_name = "FILE")]
-    pub svg: Option<PathBuf>,
-    /// What `cargo bench` says
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    pub common: options::Common,
     /// Builds the metadata of so many frames in this process, and does nothing else
     #[arg(long, hide = true)]
     pub metadata_child: Option<usize>,
-}
-
-impl Options {
-    /// Reads the command line.
-    pub fn read() -> Options {
-        match Options::try_parse() {
-            Ok(options) => options,
-            // `cargo test` hands on what is meant for a harness, and does not say that this is no bench.
-            Err(error) if error.kind() == ErrorKind::UnknownArgument && !has("--bench") => {
-                if has("--list") {
-                    std::process::exit(0);
-                }
-                Options::default()
-            }
-            Err(error) => error.exit(),
-        }
-    }
-
-    /// Says whether the figures do not matter.
-    pub fn is_quick(&self) -> bool {
-        self.quick || !self.bench
-    }
-
-    /// Says whether a row is to be measured.
-    pub fn wants(&self, row: &str) -> bool {
-        self.rows.is_empty() || self.rows.iter().any(|wanted| row.contains(wanted.as_str()))
-    }
-}
-
-fn has(argument: &str) -> bool {
-    std::env::args().any(|given| given == argument)
 }

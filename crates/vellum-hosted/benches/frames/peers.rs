@@ -12,7 +12,8 @@
 //!   latter takes the next power of two for a block of any other size.
 //! - **stack**: a vector of addresses behind a spin lock, which does nothing else: the floor of what is locked, and
 //!   no peer, since it has single frames alone and merges nothing.
-use crate::rows::{Effort, Outcome, Row, Work, run};
+use crate::rows::{Effort, Row, Work, run};
+use crate::shared::threads::Outcome;
 use bitmap_allocator::BitAlloc;
 use osdk_frame_allocator::FrameAllocator as Osdk;
 use ostd::mm::frame::GlobalFrameAllocator;

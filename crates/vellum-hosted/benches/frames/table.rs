@@ -1,10 +1,15 @@
 //! The results as tables, in Markdown.
 use crate::metadata::Metadata;
 use crate::peers::Role;
-use crate::rows::Measured;
+use crate::rows::Row;
+use crate::shared::samples;
+use crate::shared::svg::{Chart, ChartRow, row_name};
+use crate::shared::table::{Table, cell, times, verdict};
 use std::fmt::{self, Display};
 use vellum_machine::addr::PAGE_SIZE;
 use vellum_machine::layout::META_SLOT_SIZE;
+
+type Measured = samples::Measured<Row>;
 
 /// Everything that was measured.
 pub struct Results {
@@ -93,6 +98,18 @@ impl Results {
         writeln!(f)
     }
 
+    /// What a chart shows.
+    pub fn chart(&self) -> Chart<'_> {
+        let row = |measured: &Measured| ChartRow {
+            name: row_name(measured.row.name, measured.row.threads),
+            times: (0..self.names.len()).map(|index| measured.median(index)).collect(),
+        };
+        Chart {
+            names: self.names.iter().map(|(name, _)| *name).collect(),
+            rows: self.measured.iter().map(row).collect(),
+        }
+    }
+
     fn remarks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for row in &self.measured {
             let (what, threads) = (row.row.name, row.row.threads);
@@ -140,55 +157,5 @@ impl Display for Metadata {
             verdict(ours, plain).to_owned(),
         ]);
         table.fmt(f)
-    }
-}
-
-/// A table; the first line is its head.
-struct Table(Vec<Vec<String>>);
-
-impl Table {
-    fn new<S: Into<String>>(head: impl IntoIterator<Item = S>) -> Table {
-        let mut table = Table(Vec::new());
-        table.line(head);
-        table
-    }
-
-    fn line<S: Into<String>>(&mut self, cells: impl IntoIterator<Item = S>) {
-        self.0.push(cells.into_iter().map(Into::into).collect());
-    }
-}
-
-impl Display for Table {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = |column: usize| self.0.iter().map(|line| line[column].len()).max().unwrap_or(0);
-        for (number, line) in self.0.iter().enumerate() {
-            for (column, cell) in line.iter().enumerate() {
-                write!(f, "| {cell:width$} ", width = width(column))?;
-            }
-            writeln!(f, "|")?;
-            if number == 0 {
-                (0..line.len()).try_for_each(|column| write!(f, "| {:-<1$} ", "", width(column)))?;
-                writeln!(f, "|")?;
-            }
-        }
-        writeln!(f)
-    }
-}
-
-fn cell(time: Option<f64>) -> String {
-    time.map_or_else(|| "-".to_owned(), |time| format!("{time:.1}"))
-}
-
-fn times(ours: f64, theirs: f64) -> String {
-    format!("{:.2}x", ours / theirs)
-}
-
-/// Judges a time beside the best of the peers': good is what is no slower, to the two digits that are printed. The same
-/// instructions, measured twice, differ by up to two hundredths.
-fn verdict(ours: f64, theirs: f64) -> &'static str {
-    match ours / theirs {
-        ..1.005 => "good",
-        ..1.025 => "even",
-        _ => "BEHIND",
     }
 }

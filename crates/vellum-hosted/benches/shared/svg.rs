@@ -1,5 +1,4 @@
-//! The results as a chart.
-use crate::table::Results;
+//! Charts.
 use std::fmt::Write;
 
 const LEFT: f64 = 270.0;
@@ -7,22 +6,43 @@ const WIDTH: f64 = 560.0;
 const BAR: f64 = 11.0;
 const GAP: f64 = 14.0;
 const TOP: f64 = 56.0;
-const COLOURS: [&str; 6] = ["#1f6f54", "#c8553d", "#6c7a89", "#b9a44c", "#c9ced3", "#7fb69e"];
+const COLOURS: [&str; 7] = ["#1f6f54", "#c8553d", "#6c7a89", "#b9a44c", "#c9ced3", "#7fb69e", "#3d5a80"];
+
+/// Times of contestants, row by row.
+pub struct Chart<'a> {
+    pub names: Vec<&'a str>,
+    pub rows: Vec<ChartRow>,
+}
+
+/// A row, and for each contestant its time, if it took part.
+pub struct ChartRow {
+    pub name: String,
+    pub times: Vec<Option<f64>>,
+}
+
+impl ChartRow {
+    fn bars(&self) -> impl Iterator<Item = (usize, f64)> {
+        let times = self.times.iter().enumerate();
+        times.filter_map(|(index, time)| time.filter(|time| *time > 0.0).map(|time| (index, time)))
+    }
+}
+
+/// What a row is called in charts.
+pub fn row_name(name: &str, threads: usize) -> String {
+    format!("{name}, {threads} {}", if threads == 1 { "thread" } else { "threads" })
+}
 
 /// Draws the times of all rows as bars, on a logarithmic scale.
-pub fn chart(results: &Results) -> String {
-    let all = |row| (0..results.names.len()).filter_map(move |index| Some((index, row_time(row, index)?)));
-    let times = || results.measured.iter().flat_map(all).map(|(_, time)| time);
+pub fn draw(chart: &Chart<'_>) -> String {
+    let times = || chart.rows.iter().flat_map(ChartRow::bars).map(|(_, time)| time);
     let (least, most) = (times().fold(f64::MAX, f64::min), times().fold(1.0, f64::max));
     let scale = Scale { low: least.log10().floor(), high: most.log10().ceil() };
     let mut bars = String::new();
     let mut y = TOP;
-    for row in &results.measured {
-        let middle = y + BAR * all(row).count() as f64 / 2.0 + 4.0;
-        let name =
-            format!("{}, {}", row.row.name, if row.row.threads == 1 { "1 thread" } else { "2 threads" });
-        text(&mut bars, LEFT - 8.0, middle, "end", &name);
-        for (index, time) in all(row) {
+    for row in &chart.rows {
+        let middle = y + BAR * row.bars().count() as f64 / 2.0 + 4.0;
+        text(&mut bars, LEFT - 8.0, middle, "end", &row.name);
+        for (index, time) in row.bars() {
             bar(&mut bars, y, scale.x(time), COLOURS[index % COLOURS.len()]);
             text(&mut bars, LEFT + scale.x(time) + 4.0, y + BAR - 2.0, "start", &format!("{time:.1}"));
             y += BAR;
@@ -35,7 +55,7 @@ pub fn chart(results: &Results) -> String {
         LEFT + WIDTH + 60.0
     );
     text(&mut svg, 8.0, 16.0, "start", "Nanoseconds per operation, less is better; logarithmic scale");
-    for (index, (name, _)) in results.names.iter().enumerate() {
+    for (index, name) in chart.names.iter().enumerate() {
         let x = 8.0 + 136.0 * index as f64;
         let _ = writeln!(
             svg,
@@ -45,10 +65,6 @@ pub fn chart(results: &Results) -> String {
         text(&mut svg, x + 14.0, 35.0, "start", name);
     }
     svg + &bars + "</svg>\n"
-}
-
-fn row_time(row: &crate::rows::Measured, index: usize) -> Option<f64> {
-    row.median(index).filter(|time| *time > 0.0)
 }
 
 struct Scale {

@@ -1,0 +1,57 @@
+//! Times, round by round.
+use super::threads::Outcome;
+use indicatif::ProgressBar;
+
+/// A row and the times of all contestants.
+pub struct Measured<R> {
+    pub row: R,
+    times: Vec<Vec<f64>>,
+    /// For each contestant the allocations that found no memory.
+    pub failed: Vec<usize>,
+    /// Turns in which threads did not meet.
+    pub missed: usize,
+}
+
+impl<R> Measured<R> {
+    /// Has contestants do the work of a row, round by round, and each round another one first. One that does not
+    /// take part answers `None`.
+    pub fn measure(
+        row: R,
+        contestants: usize,
+        rounds: usize,
+        bar: &ProgressBar,
+        turn: impl Fn(&R, usize) -> Option<Outcome>,
+    ) -> Measured<R> {
+        let mut measured =
+            Measured { row, times: vec![Vec::new(); contestants], failed: vec![0; contestants], missed: 0 };
+        for round in 0..rounds {
+            for at in 0..contestants {
+                let index = (round + at) % contestants;
+                let Some(outcome) = turn(&measured.row, index) else { continue };
+                // The first round warms caches, lists and branch predictors up.
+                if round > 0 {
+                    measured.add(index, outcome);
+                }
+            }
+            bar.inc(1);
+        }
+        measured
+    }
+
+    fn add(&mut self, contestant: usize, outcome: Outcome) {
+        self.times[contestant].push(outcome.nanos);
+        self.failed[contestant] += outcome.failed;
+        self.missed += usize::from(!outcome.met);
+    }
+
+    /// Returns the median time of a contestant that took part.
+    pub fn median(&self, contestant: usize) -> Option<f64> {
+        median(&self.times[contestant])
+    }
+}
+
+pub fn median(times: &[f64]) -> Option<f64> {
+    let mut times = times.to_vec();
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied()
+}
