@@ -136,8 +136,8 @@ pub open spec fn toks_ok<C: PageTableConfig>(m: Tree, w: World, r: Nodes::reader
     forall|k: Place| m.dom().contains(k) ==> #[trigger] tok_ok::<C>(m[k], k, w, r)
 }
 
-/// What page `v` translates to below its node of level `l`: physical address and property.
-pub open spec fn trans<C: PageTableConfig>(m: Tree, l: nat, v: nat) -> Option<(nat, PageProperty)>
+/// The leaf at which the way down to page `v` from its node of level `l` ends: physical address, property, level.
+pub open spec fn leaf_of<C: PageTableConfig>(m: Tree, l: nat, v: nat) -> Option<(usize, PageProperty, nat)>
     decreases l,
 {
     if l == 0 {
@@ -145,15 +145,41 @@ pub open spec fn trans<C: PageTableConfig>(m: Tree, l: nat, v: nat) -> Option<(n
     } else {
         match ent::<C>(m, place::<C>(v, l), idx::<C>(v, l)) {
             Pte::Absent => None,
-            Pte::Leaf(pa, p) => Some(((pa + PAGE_SIZE * low(nr::<C>(), v, (l - 1) as nat)) as nat, p)),
-            Pte::Table(_) => trans::<C>(m, (l - 1) as nat, v),
+            Pte::Leaf(pa, p) => Some((pa, p, l)),
+            Pte::Table(_) => leaf_of::<C>(m, (l - 1) as nat, v),
         }
+    }
+}
+
+/// What page `v` translates to below its node of level `l`: physical address and property.
+pub open spec fn trans<C: PageTableConfig>(m: Tree, l: nat, v: nat) -> Option<(nat, PageProperty)> {
+    match leaf_of::<C>(m, l, v) {
+        None => None,
+        Some((pa, p, k)) => Some(((pa + PAGE_SIZE * low(nr::<C>(), v, (k - 1) as nat)) as nat, p)),
+    }
+}
+
+/// The level of the leaf that maps page `v`.
+pub open spec fn level_of<C: PageTableConfig>(m: Tree, l: nat, v: nat) -> Option<nat> {
+    match leaf_of::<C>(m, l, v) {
+        None => None,
+        Some((_, _, k)) => Some(k),
     }
 }
 
 /// What the tree maps: page number to physical address and property.
 pub open spec fn view<C: PageTableConfig>(m: Tree, r: Rng) -> IMap<nat, (nat, PageProperty)> {
     IMap::new(|v: nat| r.s <= v < r.e && trans::<C>(m, r.top, v) is Some, |v: nat| trans::<C>(m, r.top, v)->0)
+}
+
+/// A page that `m2` maps in `m` is mapped by a leaf of at least that level, if at all.
+pub open spec fn sized_as<C: PageTableConfig>(m: Tree, m2: Tree, l: nat, v: nat) -> bool {
+    level_of::<C>(m2, l, v) matches Some(k2) ==> level_of::<C>(m, l, v) matches Some(k) && k2 <= k
+}
+
+/// What is mapped in `m2` is mapped in `m`, by a leaf of the same size or one that was split.
+pub open spec fn finer<C: PageTableConfig>(m: Tree, m2: Tree, r: Rng) -> bool {
+    forall|v: nat| r.s <= v < r.e ==> #[trigger] sized_as::<C>(m, m2, r.top, v)
 }
 
 //================ steps of the walk ================
@@ -287,7 +313,7 @@ pub proof fn lemma_via<C: PageTableConfig>(m: Tree, r: Rng, l0: nat, l: nat, v: 
         m.dom().contains(place::<C>(v, l0)),
         r.s <= v < r.e,
     ensures
-        trans::<C>(m, l, v) == trans::<C>(m, l0, v),
+        leaf_of::<C>(m, l, v) == leaf_of::<C>(m, l0, v),
     decreases l,
 {
     if l0 < l {
@@ -325,7 +351,7 @@ proof fn lemma_set_trans<C: PageTableConfig>(m: Tree, m2: Tree, r: Rng, k: Place
         r.s <= v < r.e,
         m.dom().contains(place::<C>(v, l)),
     ensures
-        trans::<C>(m2, l, v) == (if l >= k.0 && through::<C>(v, k, i) { trans::<C>(m2, k.0, v) } else { trans::<C>(m, l, v) }),
+        leaf_of::<C>(m2, l, v) == (if l >= k.0 && through::<C>(v, k, i) { leaf_of::<C>(m2, k.0, v) } else { leaf_of::<C>(m, l, v) }),
     decreases l,
 {
     let kl = place::<C>(v, l);
@@ -364,12 +390,18 @@ pub proof fn lemma_set<C: PageTableConfig>(m: Tree, m2: Tree, r: Rng, k: Place, 
             } else {
                 trans::<C>(m, r.top, v)
             }),
+        forall|v: nat|
+            r.s <= v < r.e ==> #[trigger] level_of::<C>(m2, r.top, v) == (if through::<C>(v, k, i) {
+                level_of::<C>(m2, k.0, v)
+            } else {
+                level_of::<C>(m, r.top, v)
+            }),
 {
     assert(node_ok::<C>(m, r, k));
-    assert forall|v: nat| r.s <= v < r.e implies #[trigger] trans::<C>(m2, r.top, v) == (if through::<C>(v, k, i) {
-        trans::<C>(m2, k.0, v)
+    assert forall|v: nat| r.s <= v < r.e implies #[trigger] leaf_of::<C>(m2, r.top, v) == (if through::<C>(v, k, i) {
+        leaf_of::<C>(m2, k.0, v)
     } else {
-        trans::<C>(m, r.top, v)
+        leaf_of::<C>(m, r.top, v)
     }) by {
         lemma_top_place::<C>(r, v);
         lemma_set_trans::<C>(m, m2, r, k, i, r.top, v);
@@ -509,6 +541,11 @@ proof fn lemma_link_trans<C: PageTableConfig>(m: Tree, m2: Tree, r: Rng, k: Plac
         m.dom().contains(place::<C>(v, l)),
     ensures
         trans::<C>(m2, l, v) == trans::<C>(m, l, v),
+        level_of::<C>(m2, l, v) == (if l >= k.0 && through::<C>(v, k, i) && level_of::<C>(m, l, v) is Some {
+            Some((k.0 - 1) as nat)
+        } else {
+            level_of::<C>(m, l, v)
+        }),
     decreases l,
 {
     let kl = place::<C>(v, l);
@@ -522,12 +559,17 @@ proof fn lemma_link_trans<C: PageTableConfig>(m: Tree, m2: Tree, r: Rng, k: Plac
         C::Consts::consts_ok();
     }
     assert(!m.dom().contains(c));
+    if l >= k.0 && through::<C>(v, k, i) {
+        lemma_parent::<C>(k, i);
+        lemma_step::<C>(r, v, k.0);
+        lemma_above::<C>(m, r, k.0, l, v);
+    }
     if kl == k && il == i {
         let n = nr::<C>();
         lemma_step::<C>(r, v, (l - 1) as nat);
         let j = idx::<C>(v, (l - 1) as nat);
         assert(same_part::<C>(ent::<C>(m, k, i), k.0, j, ent::<C>(m2, c, j)));
-        reveal_with_fuel(trans, 3);
+        reveal_with_fuel(leaf_of, 3);
         reveal(low);
         if let Pte::Leaf(pa, p) = ent::<C>(m, k, i) {
             lemma_part_fits::<C>(pa, l, j);
@@ -540,6 +582,9 @@ proof fn lemma_link_trans<C: PageTableConfig>(m: Tree, m2: Tree, r: Rng, k: Plac
         }
     } else {
         if kl == k {
+            if through::<C>(v, k, i) {
+                lemma_child_unique::<C>(kl, il, k, i);
+            }
             assert(m2[k].words()[il] == m[k].words()[il]);
         } else {
             assert(kl != c);
@@ -551,6 +596,28 @@ proof fn lemma_link_trans<C: PageTableConfig>(m: Tree, m2: Tree, r: Rng, k: Plac
     }
 }
 
+/// The leaf that maps the pages below an entry is at the entry's level or above.
+proof fn lemma_split_level<C: PageTableConfig>(m: Tree, r: Rng, k: Place, i: int, v: nat)
+    requires
+        wf::<C>(m, r),
+        m.dom().contains(k),
+        own_entry(m, k, i),
+        !(ent::<C>(m, k, i) is Table),
+        r.s <= v < r.e,
+        through::<C>(v, k, i),
+    ensures
+        level_of::<C>(m, r.top, v) matches Some(l) ==> l == k.0,
+{
+    assert(node_ok::<C>(m, r, k));
+    C::Consts::consts_ok();
+    lemma_parent::<C>(k, i);
+    lemma_step::<C>(r, v, k.0);
+    if idx::<C>(v, k.0) != i {
+        lemma_child_unique::<C>(k, i, k, idx::<C>(v, k.0));
+    }
+    lemma_via::<C>(m, r, k.0, r.top, v);
+}
+
 /// *Link*: the tree is well-formed, and everything translates as before.
 pub proof fn lemma_link<C: PageTableConfig>(m: Tree, m2: Tree, r: Rng, k: Place, i: int)
     requires
@@ -560,6 +627,7 @@ pub proof fn lemma_link<C: PageTableConfig>(m: Tree, m2: Tree, r: Rng, k: Place,
         wf::<C>(m2, r),
         view::<C>(m2, r) == view::<C>(m, r),
         forall|v: nat| r.s <= v < r.e ==> #[trigger] trans::<C>(m2, r.top, v) == trans::<C>(m, r.top, v),
+        finer::<C>(m, m2, r),
 {
     let c = child::<C>(k, i);
     C::Consts::consts_ok();
@@ -571,6 +639,13 @@ pub proof fn lemma_link<C: PageTableConfig>(m: Tree, m2: Tree, r: Rng, k: Place,
     assert forall|v: nat| r.s <= v < r.e implies #[trigger] trans::<C>(m2, r.top, v) == trans::<C>(m, r.top, v) by {
         lemma_top_place::<C>(r, v);
         lemma_link_trans::<C>(m, m2, r, k, i, r.top, v);
+    }
+    assert forall|v: nat| r.s <= v < r.e implies #[trigger] sized_as::<C>(m, m2, r.top, v) by {
+        lemma_top_place::<C>(r, v);
+        lemma_link_trans::<C>(m, m2, r, k, i, r.top, v);
+        if through::<C>(v, k, i) {
+            lemma_split_level::<C>(m, r, k, i, v);
+        }
     }
     assert(view::<C>(m2, r) =~= view::<C>(m, r));
     assert forall|k2: Place| m2.dom().contains(k2) implies #[trigger] node_ok::<C>(m2, r, k2) by {
@@ -640,7 +715,7 @@ proof fn lemma_prune_trans<C: PageTableConfig>(m: Tree, m2: Tree, r: Rng, k: Pla
         r.s <= v < r.e,
         m2.dom().contains(place::<C>(v, l)),
     ensures
-        trans::<C>(m2, l, v) == (if l >= k.0 && through::<C>(v, k, i) { None } else { trans::<C>(m, l, v) }),
+        leaf_of::<C>(m2, l, v) == (if l >= k.0 && through::<C>(v, k, i) { None } else { leaf_of::<C>(m, l, v) }),
     decreases l,
 {
     let kl = place::<C>(v, l);
@@ -685,6 +760,7 @@ pub proof fn lemma_prune<C: PageTableConfig>(m: Tree, m2: Tree, r: Rng, k: Place
             } else {
                 trans::<C>(m, r.top, v)
             }),
+        finer::<C>(m, m2, r),
 {
     let c = child::<C>(k, i);
     C::Consts::consts_ok();
@@ -696,10 +772,10 @@ pub proof fn lemma_prune<C: PageTableConfig>(m: Tree, m2: Tree, r: Rng, k: Place
     assert(node_ok::<C>(m, r, top));
     assert(top != c);
     assert(m2[top].info == m[top].info);
-    assert forall|v: nat| r.s <= v < r.e implies #[trigger] trans::<C>(m2, r.top, v) == (if through::<C>(v, k, i) {
+    assert forall|v: nat| r.s <= v < r.e implies #[trigger] leaf_of::<C>(m2, r.top, v) == (if through::<C>(v, k, i) {
         None
     } else {
-        trans::<C>(m, r.top, v)
+        leaf_of::<C>(m, r.top, v)
     }) by {
         lemma_top_place::<C>(r, v);
         lemma_prune_trans::<C>(m, m2, r, k, i, r.top, v);
