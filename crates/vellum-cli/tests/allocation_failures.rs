@@ -74,9 +74,8 @@ fn whichever_allocation_fails_all_frames_come_back() {
         assert!(outcome.contains("out of memory: "), "allocation {nth}: {outcome}");
         lacked.push(outcome);
     }
-    for what in
-        ["root of a page table", "touched for the first time", "written after a fork", "page-table node"]
-    {
+    // A page-table node that could not be made when a range was locked is made when something is mapped there.
+    for what in ["root of a page table", "touched for the first time", "written after a fork"] {
         assert!(lacked.iter().any(|outcome| outcome.contains(what)), "{what}: {lacked:#?}");
     }
 }

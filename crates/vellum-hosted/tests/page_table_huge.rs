@@ -245,7 +245,7 @@ fn mapping_over_what_is_there() {
 #[test]
 fn huge_pages_that_do_not_fit() {
     on_machine(|| {
-        with_table::<FourLevel>(0, |table| {
+        with_table::<FourLevel>(1, |table| {
             let (big, huge) = (pages_in::<FourLevel>(2), pages_in::<FourLevel>(3));
             let mut cursor = table.cursor_mut(vas::<FourLevel>(1..2 * huge - 1)).unwrap();
             for page in [1, big + 1, huge - big - 1] {
@@ -515,6 +515,14 @@ impl Model {
         }
     }
 
+    /// The node that a cursor over the range makes on its way: where the range is a part of what it covers.
+    fn lock(&mut self, range: &Range<usize>) {
+        let part = range.start / 4;
+        if range.len() < 4 && part == (range.end - 1) / 4 && self.parts[part] == Part::Nothing {
+            self.parts[part] = Part::Node([None; 4]);
+        }
+    }
+
     /// The first page or huge page that is mapped in a range, split at the borders.
     fn isolate(&mut self, range: Range<usize>) -> Option<(Range<usize>, u8, Mapped)> {
         let page = range.clone().find(|page| self.at(*page).is_some())?;
@@ -717,6 +725,7 @@ fn any_sequence_with_huge_pages_is_that_of_the_model() {
         let table = PageTable::<KernelPt<TinyTree>>::new().unwrap();
         for (range, steps) in sessions {
             let cursor = table.cursor_mut(vas::<TinyTree>(range.clone())).unwrap();
+            model.lock(&range);
             let at = range.start;
             let mut session = Session { cursor, root: table.root_paddr(), range, at, model: &mut model };
             steps.iter().for_each(|step| session.carry_out(step));

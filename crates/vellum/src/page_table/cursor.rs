@@ -5,6 +5,7 @@ use super::entry::*;
 use super::error::*;
 use super::session::*;
 use super::table::*;
+use super::way::*;
 use core::marker::PhantomData;
 use core::ops::Range;
 use vellum_machine::addr::*;
@@ -107,16 +108,20 @@ impl<C: PageTableConfig> PageTable<C> {
     /// [`PageTableError::NotAligned`], [`Empty`](PageTableError::Empty), [`Reversed`](PageTableError::Reversed) or
     /// [`OutOfRange`](PageTableError::OutOfRange), judged in this order.
     pub fn cursor<'a>(&'a self, range: Range<Vaddr>) -> Result<Cursor<'a, C>, PageTableError> {
-        Ok(Cursor { session: Owned::new(Session::new(self, range)?), table: PhantomData })
+        Ok(Cursor { session: Owned::new(Session::new(self, range, Missing::Stop)?), table: PhantomData })
     }
 
     /// Locks a range to change it, as [`cursor`](Self::cursor).
+    ///
+    /// Nodes that are missing on the way to the lowest one that covers the range are made, so that cursors over ranges
+    /// that lie apart do not meet; but not where the range is that of one huge page, and may be mapped as one. Without
+    /// memory for a node, the one above is locked.
     ///
     /// # Errors
     ///
     /// As [`cursor`](Self::cursor).
     pub fn cursor_mut<'a>(&'a self, range: Range<Vaddr>) -> Result<CursorMut<'a, C>, PageTableError> {
-        Ok(CursorMut { session: Owned::new(Session::new(self, range)?), table: PhantomData })
+        Ok(CursorMut { session: Owned::new(Session::new(self, range, Missing::Make)?), table: PhantomData })
     }
 }
 

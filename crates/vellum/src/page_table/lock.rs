@@ -13,6 +13,7 @@ use super::spec::*;
 #[cfg(verus_keep_ghost)]
 use super::subtree::*;
 use super::tree::*;
+use super::way::*;
 use super::world::World;
 use vstd::prelude::*;
 
@@ -257,6 +258,7 @@ pub fn lock_range<C: PageTableConfig>(
     root: usize,
     s: usize,
     e: usize,
+    missing: Missing,
 ) -> (o: (Locks, Tracked<Tree>))
     requires
         reads(*w, reader@),
@@ -271,99 +273,74 @@ pub fn lock_range<C: PageTableConfig>(
     no_unwind
 {
     let tracked rp = protect_root::<C>(w, root, reader.borrow(), rt);
-    proof {
-        C::Consts::consts_ok();
-        C::config_ok();
-    }
-    let ghost n = nr::<C>();
+    let tracked r = reader.borrow();
     loop
         invariant
-            reads(*w, reader@),
+            *r == reader@,
             rt.ok::<C>(*w, root),
             lockable::<C>(s as nat, e as nat),
-            protects_at::<C>(*w, reader@, rp, rt.info, root),
-            n == nr::<C>(),
-            1 <= C::Consts::LEVELS <= 5,
-            2 <= n <= 512,
+            protects_at::<C>(*w, *r, rp, rt.info, root),
     {
-        let mut l = C::Consts::LEVELS;
-        let mut pa = root;
-        let mut b: usize = 0;
-        let tracked mut np = rp.clone();
-        let tracked mut ni = rt.info.clone();
-        let ghost rg0 = Rng { top: l as nat, s: s as nat, e: e as nat };
+        let tracked info = rt.info.clone();
+        let top = Way { pa: root, l: C::Consts::LEVELS, b: 0, prot: Tracked(rp.clone()), info: Tracked(info) };
         proof {
-            lemma_range_lockable::<C>(rg0);
+            C::Consts::consts_ok();
+            lemma_range_lockable::<C>(Rng { top: C::Consts::LEVELS as nat, s: s as nat, e: e as nat });
         }
-        while l > 1
-            invariant_except_break
-                reads(*w, reader@),
-                lockable::<C>(s as nat, e as nat),
-                s < e,
-                n == nr::<C>(),
-                2 <= n <= 512,
-            invariant
-                1 <= l <= C::Consts::LEVELS <= 5,
-                protects_at::<C>(*w, reader@, np, ni, pa),
-                ni.value().level == l,
-                ni.value().base == b,
-                pre(n, s as nat, l as nat) == b,
-                pre(n, (e - 1) as nat, l as nat) == b,
-                l < C::Consts::LEVELS ==> ni.value().lo == 0 && ni.value().hi == n,
-                l == C::Consts::LEVELS ==> b == 0 && ni.value().lo == C::TOP_LO && ni.value().hi == C::TOP_HI,
-            decreases l,
-        {
-            let (x, y) = (prefix::<C::Consts>(s, l - 1), prefix::<C::Consts>(e - 1, l - 1));
-            if x != y {
-                break ;
-            }
-            let i = entry_index::<C::Consts>(s, l);
-            let ghost rg = Rng { top: l as nat, s: s as nat, e: e as nat };
-            proof {
-                lemma_step::<C>(rg, s as nat, l as nat);
-                if l == C::Consts::LEVELS {
-                    lemma_top_entries::<C>(rg, i as int);
-                }
-            }
-            let (word, kt) = read_link::<C>(w, pa, i, Tracked(reader.borrow()), Tracked(&np), Tracked(&ni));
-            if let Pte::Table(c) = C::Entry::decode(word, l) {
-                proof {
-                    lemma_pre_step(n, s as nat, l as nat);
-                    lemma_pre_step(n, (e - 1) as nat, l as nat);
-                    assert(place::<C>(s as nat, (l - 1) as nat) == child::<C>(place::<C>(s as nat, l as nat), i as int));
-                    let tracked (p2, i2) = kt.get().tracked_unwrap();
-                    np = p2;
-                    ni = i2;
-                }
-                pa = c;
-                l -= 1;
-                b = x;
-            } else {
-                break ;
-            }
-        }
-        let Some(Tracked(tok)) = lock::<C>(w, pa, Tracked(reader.borrow()), Tracked(&np), Tracked(&ni)) else {
+        let at = go_down::<C>(w, Tracked(r), top, s, e);
+        let Some(tok) = lock::<C>(w, at.pa, Tracked(r), Tracked(at.prot.borrow()), Tracked(at.info.borrow())) else {
             continue ;
         };
-        let ghost rg = Rng { top: l as nat, s: s as nat, e: e as nat };
-        proof {
-            lemma_range_lockable::<C>(rg0);
-            if l == C::Consts::LEVELS {
-                lemma_range_lockable::<C>(rg);
-            } else {
-                lemma_touches_own::<C>(tok, rg, (l as nat, b as nat));
-            }
+        let locked = match missing {
+            Missing::Stop => Some((at, tok)),
+            Missing::Make => make_down::<C>(w, Tracked(r), at, tok, s, e),
+        };
+        if let Some((at, tok)) = locked {
+            let tree = lock_below::<C>(w, Tracked(r), &at, tok, s, e);
+            let ghost node = tree@[place::<C>(s as nat, at.l as nat)].info.key();
+            return (Locks { w, root: at.pa, top: at.l, s, e, reader, node: Ghost(node) }, tree);
         }
-        let tree = lock_sub::<C>(w, Tracked(reader.borrow()), Ghost(rg), Tracked(tok), pa, l, b, s, e);
-        proof {
-            lemma_sub_wf::<C>(tree@, rg, *w, reader@);
-        }
-        return (Locks { w, root: pa, top: l, s, e, reader, node: Ghost(tree@[place::<C>(s as nat, l as nat)].info.key()) }, tree);
     }
 }
 
+/// Locks everything below the locked node that covers the range.
+#[inline(always)]
+fn lock_below<C: PageTableConfig>(
+    w: &World,
+    Tracked(r): Tracked<&Nodes::reader>,
+    at: &Way,
+    tok: Tracked<NodeTok>,
+    s: usize,
+    e: usize,
+) -> (o: Tracked<Tree>)
+    requires
+        at.ok::<C>(*w, *r, s, e),
+        at.locked::<C>(*w, *r, tok@),
+        lockable::<C>(s as nat, e as nat),
+    ensures
+        wf::<C>(o@, Rng { top: at.l as nat, s: s as nat, e: e as nat }),
+        toks_ok::<C>(o@, *w, *r),
+        e <= pages(nr::<C>(), C::Consts::LEVELS as nat),
+        o@[place::<C>(s as nat, at.l as nat)].pa() == at.pa,
+    no_unwind
+{
+    let ghost rg = Rng { top: at.l as nat, s: s as nat, e: e as nat };
+    proof {
+        C::Consts::consts_ok();
+        lemma_range_lockable::<C>(Rng { top: C::Consts::LEVELS as nat, s: s as nat, e: e as nat });
+        if at.l < C::Consts::LEVELS {
+            lemma_touches_own::<C>(tok@, rg, (at.l as nat, at.b as nat));
+        }
+    }
+    let tree = lock_sub::<C>(w, Tracked(r), Ghost(rg), tok, at.pa, at.l, at.b, s, e);
+    proof {
+        lemma_sub_wf::<C>(tree@, rg, *w, *r);
+    }
+    tree
+}
+
 /// The first entry of the root that the range touches belongs to the table.
-proof fn lemma_top_entries<C: PageTableConfig>(r: Rng, i: int)
+pub(super) proof fn lemma_top_entries<C: PageTableConfig>(r: Rng, i: int)
     requires
         lockable::<C>(r.s, r.e),
         i == idx::<C>(r.s, C::Consts::LEVELS as nat),

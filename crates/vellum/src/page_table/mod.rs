@@ -10,7 +10,7 @@
 //!
 //! A node that was emptied is unlinked, marked stray, and becomes a frame again once every processor was outside
 //! every cursor. Reading order: `geometry`, `entry`, `config`; `protocol` and `spec` (what is proved about nodes);
-//! `node`, `life`, `world` (single steps); `tree`, `subtree`, `ops`, `walk`, `put`, `lock` (sub-trees); `session`, `cursor`, `table`.
+//! `node`, `life`, `world` (single steps); `tree`, `subtree`, `ops`, `walk`, `put`, `way`, `lock` (sub-trees); `session`, `cursor`, `table`.
 
 pub mod config;
 mod cursor;
@@ -40,6 +40,7 @@ mod table;
 pub(crate) mod tree;
 mod user;
 mod walk;
+mod way;
 pub(crate) mod world;
 pub(crate) mod x86_64;
 

@@ -27,6 +27,7 @@ use super::table::*;
 use super::tree::*;
 use super::walk;
 use super::walk::*;
+use super::way::*;
 #[cfg(verus_keep_ghost)]
 use super::world::World;
 use core::marker::PhantomData;
@@ -121,7 +122,7 @@ fn whole_pages(len: usize) -> (r: Option<usize>)
 
 impl<C: PageTableConfig> Session<C> {
     /// Locks a range.
-    pub(super) fn new(table: &PageTable<C>, range: Range<Vaddr>) -> (r: Result<Self, PageTableError>)
+    pub(super) fn new(table: &PageTable<C>, range: Range<Vaddr>, missing: Missing) -> (r: Result<Self, PageTableError>)
         ensures
             r matches Ok(x) ==> x.wf() && x.v == x.g.s && range.start.0 == C::VA_BASE + x.g.s * PAGE_SIZE && range.end.0 == C::VA_BASE
                 + x.g.e * PAGE_SIZE,
@@ -130,7 +131,7 @@ impl<C: PageTableConfig> Session<C> {
         let cpu = super::hooks::count_index();
         let w = table.world();
         let reader = w.enter(cpu);
-        let (g, tree) = table.lock(reader, s, e);
+        let (g, tree) = table.lock(reader, s, e, missing);
         Ok(Session { g, tree, v: s, cpu, kind: PhantomData })
     }
 

@@ -19,6 +19,7 @@ use super::session::*;
 use super::spec::*;
 use super::tree::*;
 use super::walk::*;
+use super::way::*;
 use super::world::*;
 use core::marker::PhantomData;
 use core::ops::Range;
@@ -148,7 +149,7 @@ impl<C: PageTableConfig> PageTable<C> {
     }
 
     /// Locks the pages `[s, e)` for a reader.
-    pub(super) fn lock(&self, reader: Tracked<Nodes::reader>, s: usize, e: usize) -> (o: (Locks, Tracked<Tree>))
+    pub(super) fn lock(&self, reader: Tracked<Nodes::reader>, s: usize, e: usize, missing: Missing) -> (o: (Locks, Tracked<Tree>))
         requires
             reads(self.the_world(), reader@),
             lockable::<C>(s as nat, e as nat),
@@ -162,7 +163,7 @@ impl<C: PageTableConfig> PageTable<C> {
         proof {
             use_type_invariant(root);
         }
-        lock_range::<C>(root.w, reader, Tracked(root.tok.borrow()), root.pa, s, e)
+        lock_range::<C>(root.w, reader, Tracked(root.tok.borrow()), root.pa, s, e, missing)
     }
 
     /// Makes an empty table.
