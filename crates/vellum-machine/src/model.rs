@@ -1,6 +1,10 @@
 //! The model of the page-table walker, which the proofs of page tables refer to and the hosted machine executes.
 //!
-//! Intel SDM vol. 3, section 5.5.4 (four-level paging), for any number of levels and any size of node.
+//! Intel SDM vol. 3, section 5.5.4 (four-level paging), and the RISC-V privileged specification, section 4.3.2 (virtual
+//! address translation process), for any number of levels and any size of node. Addresses are canonical: both
+//! processors check that before they walk.
+#[cfg(verus_keep_ghost)]
+use crate::ptword::WalkerFormat;
 use vstd::prelude::*;
 
 verus! {
@@ -17,6 +21,8 @@ pub ghost struct WalkerShape {
 
 /// What a walk may be used for.
 pub ghost struct Rights {
+    /// For reading.
+    pub read: bool,
     /// For writing.
     pub write: bool,
     /// For user mode.
@@ -25,9 +31,84 @@ pub ghost struct Rights {
     pub execute: bool,
 }
 
-/// The address bits of an entry.
-pub open spec fn entry_address(e: u64) -> nat {
+impl Rights {
+    /// What both allow.
+    pub open spec fn and(self, other: Rights) -> Rights {
+        Rights {
+            read: self.read && other.read,
+            write: self.write && other.write,
+            user: self.user && other.user,
+            execute: self.execute && other.execute,
+        }
+    }
+}
+
+/// What a walker makes of a word.
+pub ghost enum Step {
+    /// A fault.
+    Fault,
+    /// A page at this physical address.
+    Page(nat, Rights),
+    /// The node at this physical address.
+    Node(nat, Rights),
+}
+
+/// The address bits of an x86-64 entry.
+pub open spec fn x86_64_address(e: u64) -> nat {
     (e & 0x000f_ffff_ffff_f000) as nat
+}
+
+/// The step of a walker of x86-64.
+pub open spec fn x86_64_step(e: u64, l: nat, shape: WalkerShape) -> Step {
+    let rights = Rights { read: true, write: e & 2 != 0, user: e & 4 != 0, execute: e & 0x8000_0000_0000_0000 == 0 };
+    if e & 1 == 0 {
+        Step::Fault
+    } else if l == 1 || (l <= shape.max_leaf_level && e & 0x80 != 0) {
+        Step::Page(x86_64_address(e), rights)
+    } else if e & 0x80 != 0 {
+        // A reserved bit is set.
+        Step::Fault
+    } else {
+        Step::Node(x86_64_address(e), rights)
+    }
+}
+
+/// The address that a RISC-V entry names: the page number in bits 10 to 53.
+pub open spec fn riscv_address(e: u64) -> nat {
+    ((e & 0x003f_ffff_ffff_fc00) << 2) as nat
+}
+
+/// Bits or encodings that are reserved are in the word: write without read, bits 54 to 60, bit 63 (Svnapot, which no
+/// format here uses), and the memory types that are none.
+pub open spec fn riscv_reserved(svpbmt: bool, e: u64) -> bool {
+    ||| e & 6 == 4
+    ||| e & 0x9fc0_0000_0000_0000 != 0
+    ||| if svpbmt { e & 0x6000_0000_0000_0000 == 0x6000_0000_0000_0000 } else { e & 0x6000_0000_0000_0000 != 0 }
+}
+
+/// The step of a walker of RISC-V: V, R, W, X and U are bits 0 to 4, A and D bits 6 and 7. `read` is what a load
+/// needs with `sstatus.MXR` clear, and `user` is whose page it is: the kernel reaches it with `sstatus.SUM` set alone.
+/// What a hart without Svadu asks of A and D comes after the walk: [`riscv_noted`].
+pub open spec fn riscv_step(svpbmt: bool, e: u64, l: nat, shape: WalkerShape) -> Step {
+    if e & 1 == 0 || riscv_reserved(svpbmt, e) {
+        Step::Fault
+    } else if e & 0xe == 0 {
+        // In a link U, A, D and the memory type are reserved.
+        if l <= 1 || e & 0x6000_0000_0000_00d0 != 0 { Step::Fault } else { Step::Node(riscv_address(e), all_rights()) }
+    } else if l > shape.max_leaf_level || riscv_address(e) % entry_bytes(shape, l) != 0 {
+        // Of no page size, or misaligned.
+        Step::Fault
+    } else {
+        Step::Page(
+            riscv_address(e),
+            Rights { read: e & 2 != 0, write: e & 4 != 0, user: e & 0x10 != 0, execute: e & 8 != 0 },
+        )
+    }
+}
+
+/// The word of a page notes what an access needs noted: a hart without Svadu faults otherwise, one with it notes it.
+pub open spec fn riscv_noted(e: u64, write: bool) -> bool {
+    e & 0x40 != 0 && (write ==> e & 0x80 != 0)
 }
 
 /// Bytes below an entry of level `l`.
@@ -44,30 +125,23 @@ pub open spec fn walker_index(shape: WalkerShape, va: usize, l: nat) -> nat {
 
 /// Where the walker finds a byte, and what may be done with it: it reads the node of level `l` at `base` in `mem`
 /// (the word at a physical address), having come down with `rights`.
-pub open spec fn walk(mem: spec_fn(nat) -> u64, shape: WalkerShape, base: nat, va: usize, l: nat, rights: Rights) -> Option<(nat, Rights)>
+pub open spec fn walk<F: WalkerFormat>(mem: spec_fn(nat) -> u64, shape: WalkerShape, base: nat, va: usize, l: nat, rights: Rights) -> Option<(nat, Rights)>
     decreases l,
 {
-    let e = mem(base + 8 * walker_index(shape, va, l));
-    let rights = Rights {
-        write: rights.write && e & 2 != 0,
-        user: rights.user && e & 4 != 0,
-        execute: rights.execute && e & 0x8000_0000_0000_0000 == 0,
-    };
-    if l == 0 || e & 1 == 0 {
-        None
-    } else if l == 1 || (l <= shape.max_leaf_level && e & 0x80 != 0) {
-        Some(((entry_address(e) + va as nat % entry_bytes(shape, l)) as nat, rights))
-    } else if e & 0x80 != 0 {
-        // A reserved bit is set: a fault.
+    if l == 0 {
         None
     } else {
-        walk(mem, shape, entry_address(e), va, (l - 1) as nat, rights)
+        match F::step(mem(base + 8 * walker_index(shape, va, l)), l, shape) {
+            Step::Fault => None,
+            Step::Page(pa, r) => Some(((pa + va as nat % entry_bytes(shape, l)) as nat, rights.and(r))),
+            Step::Node(pa, r) => walk::<F>(mem, shape, pa, va, (l - 1) as nat, rights.and(r)),
+        }
     }
 }
 
 /// Rights with which a walk starts.
 pub open spec fn all_rights() -> Rights {
-    Rights { write: true, user: true, execute: true }
+    Rights { read: true, write: true, user: true, execute: true }
 }
 
 } // verus!

@@ -5,40 +5,84 @@
 //! compare-and-swap: a plain store could lose what hardware noted. Which bits those are is the [`WalkerFormat`]'s.
 #![expect(unsafe_code, reason = "the words of a frame are reached through a raw pointer into the linear map")]
 use crate::addr::Paddr;
+#[cfg(verus_keep_ghost)]
+use crate::model::{Step, WalkerShape, riscv_step, x86_64_step};
 use crate::page::{PagePerm, contents};
+use core::marker::PhantomData;
 use core::sync::atomic::{AtomicU64, Ordering};
 use vstd::prelude::*;
 
 verus! {
 
-/// The format of the words that a walker reads, as far as the walker writes them.
+/// The format of the words that a walker reads.
 ///
 /// # Safety
 ///
-/// 1. A walker that reads words of this format changes no bit outside `noted`.
+/// A walker that reads words of this format
+///
+/// 1. changes no bit of a word but those of `noted`,
+/// 2. makes of a word what `step` says.
 pub unsafe trait WalkerFormat: Send + Sync + 'static {
-    /// The bits that the walker may set at any time.
-    spec fn noted() -> u64;
+    /// The bits of a word that the walker may set at any time; it does not depend on those bits.
+    spec fn noted(e: u64) -> u64;
+
+    /// What the walker makes of a word of a node of level `l`.
+    spec fn step(e: u64, l: nat, shape: WalkerShape) -> Step;
 }
 
 /// Words of x86-64, of any number of levels.
 pub struct X86_64;
 
-// SAFETY: accessed and dirty, bits 5 and 6 (Intel SDM vol. 3, section 5.8).
+// SAFETY: accessed and dirty, bits 5 and 6 (Intel SDM vol. 3, section 5.8); the model is that of section 5.5.4.
 unsafe impl WalkerFormat for X86_64 {
-    open spec fn noted() -> u64 {
+    open spec fn noted(e: u64) -> u64 {
         0x60
+    }
+
+    open spec fn step(e: u64, l: nat, shape: WalkerShape) -> Step {
+        x86_64_step(e, l, shape)
     }
 }
 
-/// Words of RISC-V with 64 bits: Sv39, Sv48 and Sv57.
-pub struct RiscV;
+/// What a RISC-V hart has beyond the base of its paging.
+pub trait Extensions: Send + Sync + 'static {
+    /// Memory types in entries (bits 61 and 62); without it these bits are reserved.
+    const SVPBMT: bool;
 
-// SAFETY: A and D, bits 6 and 7, where hardware sets them at all (RISC-V privileged specification, section "Addressing
-// and Memory Protection").
-unsafe impl WalkerFormat for RiscV {
-    open spec fn noted() -> u64 {
-        0xc0
+    /// Hardware sets the A and D bits; without it an access that needs one set that is clear faults.
+    const SVADU: bool;
+}
+
+/// Neither memory types nor A and D bits from hardware.
+pub struct Base;
+
+impl Extensions for Base {
+    const SVPBMT: bool = false;
+
+    const SVADU: bool = false;
+}
+
+/// Memory types, and A and D bits from hardware.
+pub struct SvpbmtSvadu;
+
+impl Extensions for SvpbmtSvadu {
+    const SVPBMT: bool = true;
+
+    const SVADU: bool = true;
+}
+
+/// Words of RISC-V with 64 bits: Sv39, Sv48 and Sv57, of harts with the extensions `X`.
+pub struct RiscV<X>(PhantomData<X>);
+
+// SAFETY: A and D, bits 6 and 7, in words that are not links, where hardware sets them at all; the model is that of the
+// RISC-V privileged specification, section 4.3.2.
+unsafe impl<X: Extensions> WalkerFormat for RiscV<X> {
+    open spec fn noted(e: u64) -> u64 {
+        if e & 0xe == 0 { 0 } else { 0xc0 }
+    }
+
+    open spec fn step(e: u64, l: nat, shape: WalkerShape) -> Step {
+        riscv_step(X::SVPBMT, e, l, shape)
     }
 }
 
@@ -47,7 +91,7 @@ pub type Native = crate::arch::imp::Native;
 
 /// Equal up to what the walker may have set.
 pub open spec fn same_word<F: WalkerFormat>(a: u64, b: u64) -> bool {
-    a & !F::noted() == b & !F::noted()
+    a & !F::noted(b) == b & !F::noted(b)
 }
 
 #[verifier::external]

@@ -21,7 +21,6 @@ use crate::page_table::protocol::*;
 use crate::page_table::spec::*;
 use crate::page_table::tree::*;
 use crate::page_table::world::World;
-use crate::page_table::x86_64::X86Entry;
 use vellum_machine::addr::{PAGE_SIZE, Paddr};
 use vellum_machine::model::*;
 use verus_state_machines_macros::case_on_next;
@@ -340,7 +339,7 @@ pub proof fn a_protected_node_is_not_freed(
 /// **The walk equals the map.** For every byte of a locked range, the walk of the hardware over the words in memory
 /// finds what the cursor's map says, with the rights that the map says: nothing for pages that are not mapped, nor
 /// for those that are kept without access.
-pub proof fn the_walk_equals_the_map<C: PageTableConfig<Entry = X86Entry<<C as PageTableConfig>::Consts>>>(
+pub proof fn the_walk_equals_the_map<C: PageTableConfig>(
     mem: spec_fn(nat) -> u64,
     g: Locks,
     m: Tree,
@@ -351,7 +350,7 @@ pub proof fn the_walk_equals_the_map<C: PageTableConfig<Entry = X86Entry<<C as P
         holds::<C>(mem, m),
         g.s <= va as nat / 4096 < g.e,
     ensures
-        walk(mem, walker_shape::<C::Consts>(), g.root as nat, va, g.top as nat, all_rights()) == found(
+        walk::<FormatOf<C>>(mem, walker_shape::<C::Consts>(), g.root as nat, va, g.top as nat, all_rights()) == found(
             g.at::<C>(m, va as nat / 4096),
             va as nat % 4096,
         ),

@@ -213,6 +213,7 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     ///
     /// - [`PageTableError::NotAligned`]: the position is not aligned to the size of the item.
     /// - [`PageTableError::OutOfRange`]: the item reaches past the end of the range.
+    /// - [`PageTableError::Unrepresentable`]: the entries cannot say the property.
     /// - [`PageTableError::Occupied`]: there is a node where a huge page would go.
     /// - [`PageTableError::NoMemory`]: there is no frame for a node on the way.
     pub fn map(&mut self, item: C::Item) -> Result<Option<Replaced<C::Item>>, MapError<C::Item>> {
@@ -234,6 +235,19 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
         self.session.get_mut().take_next(len)
     }
 
+    /// Notes in the mapping here that an access is made: that it was accessed and, by a write, that it is dirty. Says
+    /// whether there is a mapping whose property permits the access; if not, nothing is noted.
+    ///
+    /// For page-fault handlers of processors that leave accessed and dirty bits to them. Where hardware sets them
+    /// itself, it does no harm.
+    ///
+    /// # Errors
+    ///
+    /// [`PageTableError::OutOfRange`]: the cursor is at the end of its range.
+    pub fn note(&mut self, access: AccessType) -> Result<bool, PageTableError> {
+        self.session.get_mut().note(access)
+    }
+
     /// Gives the next mapping within `len` bytes the property that `op` makes of its own, goes past it, and returns
     /// its addresses. Without one, goes to the end of `len`.
     ///
@@ -245,7 +259,8 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     ///
     /// # Errors
     ///
-    /// As [`take_next`](Self::take_next).
+    /// As [`take_next`](Self::take_next), and [`PageTableError::Unrepresentable`]: the entries cannot say the new
+    /// property.
     pub fn protect_next(
         &mut self,
         len: usize,

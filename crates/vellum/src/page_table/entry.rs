@@ -5,6 +5,8 @@ use super::geometry::*;
 use vellum_machine::addr::PAGE_SIZE;
 #[cfg(verus_keep_ghost)]
 use vellum_machine::layout::PADDR_LIMIT;
+#[cfg(verus_keep_ghost)]
+use vellum_machine::model::*;
 use vellum_machine::ptword::WalkerFormat;
 #[cfg(verus_keep_ghost)]
 use vellum_machine::ptword::same_word;
@@ -25,6 +27,19 @@ pub enum Access {
     RX,
     /// Reading, writing and fetching instructions.
     RWX,
+    /// Fetching instructions alone: not every format can say that.
+    X,
+}
+
+/// What an access does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Structural)]
+pub enum AccessType {
+    /// It reads data.
+    Read,
+    /// It writes data.
+    Write,
+    /// It fetches an instruction.
+    Execute,
 }
 
 /// How accesses to a page are cached.
@@ -114,6 +129,61 @@ pub open spec fn node_fits(pa: usize) -> bool {
     pa % PAGE_SIZE == 0 && pa + PAGE_SIZE <= PADDR_LIMIT
 }
 
+/// What fits is a whole frame below the limit.
+pub proof fn lemma_leaf_fits<G: PagingConsts>(pa: usize, l: nat)
+    requires
+        leaf_fits::<G>(pa, l),
+    ensures
+        node_fits(pa),
+{
+    G::consts_ok();
+    let nr = G::NR_ENTRIES as nat;
+    let p = pages(nr, (l - 1) as nat);
+    lemma_pages_pos(nr, (l - 1) as nat);
+    let s = span(nr, l);
+    let q = pa as nat / s;
+    assert(pa == q * s) by (nonlinear_arith)
+        requires
+            pa as nat % s == 0,
+            q == pa as nat / s,
+            s >= 1,
+    ;
+    assert(q * (4096 * p) == 4096 * (q * p)) by (nonlinear_arith);
+    assert((4096 * (q * p)) % 4096 == 0) by (nonlinear_arith);
+    assert(4096 * p >= 4096) by (nonlinear_arith)
+        requires
+            p >= 1,
+    ;
+}
+
+/// The walker for trees of shape `G`.
+pub open spec fn walker_shape<G: PagingConsts>() -> WalkerShape {
+    WalkerShape {
+        index_bits: G::INDEX_BITS as nat,
+        entries: G::NR_ENTRIES as nat,
+        max_leaf_level: G::MAX_LEAF_LEVEL as nat,
+    }
+}
+
+/// The rights that a property gives.
+pub open spec fn rights(p: PageProperty) -> Rights {
+    Rights {
+        read: p.access is R || p.access is RW || p.access is RX || p.access is RWX,
+        write: p.access is RW || p.access is RWX,
+        user: p.user,
+        execute: p.access is X || p.access is RX || p.access is RWX,
+    }
+}
+
+/// What the walker should make of an entry.
+pub open spec fn step_of(pte: Pte) -> Step {
+    match pte {
+        Pte::Absent => Step::Fault,
+        Pte::Leaf(pa, p) => if p.access is None { Step::Fault } else { Step::Page(pa as nat, rights(p)) },
+        Pte::Table(pa) => Step::Node(pa as nat, all_rights()),
+    }
+}
+
 /// The format of an entry: a word of memory that hardware reads.
 pub trait PageTableEntry<G: PagingConsts>: Send + Sync + 'static {
     /// What the walker may do to its words.
@@ -124,6 +194,20 @@ pub trait PageTableEntry<G: PagingConsts>: Send + Sync + 'static {
 
     /// A link that takes no right away from what is below it.
     spec fn open_link(e: u64) -> bool;
+
+    /// Whether an entry can say the property.
+    spec fn holds(prop: PageProperty) -> bool;
+
+    /// What hardware noted in a word.
+    spec fn noted(e: u64) -> AccessedDirty;
+
+    /// Says whether an entry can say the property: a page can be mapped so.
+    fn can_hold(prop: PageProperty) -> (r: bool)
+        ensures
+            r == Self::holds(prop),
+        opens_invariants none
+        no_unwind
+    ;
 
     /// Decodes a word.
     fn decode(e: u64, l: u8) -> (r: Pte)
@@ -138,9 +222,11 @@ pub trait PageTableEntry<G: PagingConsts>: Send + Sync + 'static {
     /// # Safety
     ///
     /// 1. A page of level `l` may be mapped, and one at `pa` is aligned to its size and ends within physical memory.
+    /// 2. The format [can say](Self::can_hold) the property.
     unsafe fn leaf(pa: usize, l: u8, prop: PageProperty) -> (r: u64)
         requires
             leaf_fits::<G>(pa, l as nat),
+            Self::holds(prop),
         ensures
             Self::meaning(r, l as nat) == Pte::Leaf(pa, prop),
         opens_invariants none
@@ -163,15 +249,26 @@ pub trait PageTableEntry<G: PagingConsts>: Send + Sync + 'static {
     ;
 
     /// Returns what hardware noted in a word.
-    fn accessed_dirty(e: u64) -> AccessedDirty
+    fn accessed_dirty(e: u64) -> (r: AccessedDirty)
+        ensures
+            r == Self::noted(e),
         opens_invariants none
         no_unwind
     ;
 
-    /// Returns the word `e` with what hardware noted in `from`.
+    /// Returns a word in which this is noted, and nothing else is said.
+    fn note(ad: AccessedDirty) -> (r: u64)
+        ensures
+            Self::noted(r) == ad,
+        opens_invariants none
+        no_unwind
+    ;
+
+    /// Returns the word `e` of a page with what hardware noted in `from`.
     fn with_noted(e: u64, from: u64) -> (r: u64)
         ensures
-            same_word::<Self::Format>(r, e),
+            forall|l: nat| #[trigger] Self::meaning(e, l) is Leaf ==> same_word::<Self::Format>(r, e),
+            Self::noted(r) == Self::noted(e).or(Self::noted(from)),
         opens_invariants none
         no_unwind
     ;
@@ -183,6 +280,26 @@ pub trait PageTableEntry<G: PagingConsts>: Send + Sync + 'static {
         ensures
             Self::meaning(e1, l) == Self::meaning(e2, l),
             Self::open_link(e1) == Self::open_link(e2),
+    ;
+
+    /// What an entry says, an entry can say.
+    proof fn meaning_holds(e: u64, l: nat)
+        ensures
+            Self::meaning(e, l) matches Pte::Leaf(_, p) ==> Self::holds(p),
+    ;
+
+    /// The walker, which sees `e` where `f` was written, makes of it what it means.
+    proof fn walker_step(e: u64, f: u64, l: nat)
+        requires
+            same_word::<Self::Format>(e, f),
+            l >= 1,
+            match Self::meaning(f, l) {
+                Pte::Absent => true,
+                Pte::Leaf(pa, _) => leaf_fits::<G>(pa, l) && pa as nat % entry_bytes(walker_shape::<G>(), l) == 0,
+                Pte::Table(_) => Self::open_link(f),
+            },
+        ensures
+            Self::Format::step(e, l, walker_shape::<G>()) == step_of(Self::meaning(f, l)),
     ;
 
     /// A zeroed node maps nothing.
@@ -197,6 +314,31 @@ pub trait PageTableEntry<G: PagingConsts>: Send + Sync + 'static {
             Self::meaning(e, l) is Table ==> l != 1,
             Self::meaning(e, l) is Leaf ==> l <= G::MAX_LEAF_LEVEL || l == 1,
     ;
+}
+
+impl AccessedDirty {
+    /// Nothing.
+    pub const NONE: AccessedDirty = AccessedDirty { accessed: false, dirty: false };
+
+    /// What an access to a page notes: a write that it is accessed and dirty, any other that it is accessed.
+    pub const fn of_access(access: AccessType) -> (r: Self)
+        ensures
+            r == (AccessedDirty { accessed: true, dirty: access is Write }),
+        opens_invariants none
+        no_unwind
+    {
+        AccessedDirty { accessed: true, dirty: matches!(access, AccessType::Write) }
+    }
+
+    /// The other notes all that this does.
+    pub open spec fn up_to(self, other: Self) -> bool {
+        (self.accessed ==> other.accessed) && (self.dirty ==> other.dirty)
+    }
+
+    /// What either notes.
+    pub open spec fn or(self, other: Self) -> Self {
+        AccessedDirty { accessed: self.accessed || other.accessed, dirty: self.dirty || other.dirty }
+    }
 }
 
 impl SoftBits {
@@ -247,17 +389,40 @@ impl PageProperty {
 impl Access {
     /// Says whether reading is allowed.
     pub const fn readable(self) -> bool {
-        !matches!(self, Access::None)
+        self.permits(AccessType::Read)
     }
 
     /// Says whether writing is allowed.
     pub const fn writable(self) -> bool {
-        matches!(self, Access::RW | Access::RWX)
+        self.permits(AccessType::Write)
     }
 
     /// Says whether fetching instructions is allowed.
     pub const fn executable(self) -> bool {
-        matches!(self, Access::RX | Access::RWX)
+        self.permits(AccessType::Execute)
+    }
+
+    /// What [`permits`](Self::permits) says.
+    pub open spec fn allows(self, access: AccessType) -> bool {
+        match access {
+            AccessType::Read => self is R || self is RW || self is RX || self is RWX,
+            AccessType::Write => self is RW || self is RWX,
+            AccessType::Execute => self is X || self is RX || self is RWX,
+        }
+    }
+
+    /// Says whether an access is allowed.
+    pub const fn permits(self, access: AccessType) -> (r: bool)
+        ensures
+            r == self.allows(access),
+        opens_invariants none
+        no_unwind
+    {
+        match access {
+            AccessType::Read => matches!(self, Access::R | Access::RW | Access::RX | Access::RWX),
+            AccessType::Write => matches!(self, Access::RW | Access::RWX),
+            AccessType::Execute => matches!(self, Access::X | Access::RX | Access::RWX),
+        }
     }
 }
 

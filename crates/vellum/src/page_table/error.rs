@@ -1,4 +1,5 @@
 //! What can go wrong.
+use super::entry::PageProperty;
 use vellum_machine::addr::Vaddr;
 use vstd::prelude::*;
 
@@ -34,6 +35,11 @@ pub enum PageTableError {
         /// Where.
         va: Vaddr,
     },
+    /// The entries of the table cannot say the property.
+    Unrepresentable {
+        /// The property.
+        prop: PageProperty,
+    },
     /// No frame for a node.
     NoMemory,
     /// The nodes of the other table cannot be shared with this one.
@@ -53,6 +59,7 @@ impl core::fmt::Display for PageTableError {
             PageTableError::NotAligned { at } => write!(f, "{at:#x} is not a multiple of the page size"),
             PageTableError::OutOfRange { va } => write!(f, "{va} is out of range"),
             PageTableError::Occupied { va } => write!(f, "there are smaller mappings at {va}"),
+            PageTableError::Unrepresentable { prop } => write!(f, "no entry of this table can say {prop:?}"),
             PageTableError::NoMemory => write!(f, "no frame left for a page-table node"),
             PageTableError::NotShareable => write!(f, "the nodes of the other table cannot be shared"),
         }

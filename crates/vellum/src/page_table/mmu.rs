@@ -4,38 +4,18 @@ use super::entry::*;
 use super::geometry::*;
 use super::ops::*;
 use super::tree::*;
-use super::x86_64::*;
 use vellum_machine::addr::PAGE_SIZE;
 use vellum_machine::model::*;
-use vellum_machine::ptword::{X86_64, same_word};
 use vstd::arithmetic::div_mod::*;
 use vstd::arithmetic::power2::*;
 use vstd::prelude::*;
 
 verus! {
 
-/// The walker for trees of shape `G`.
-pub open spec fn walker_shape<G: PagingConsts>() -> WalkerShape {
-    WalkerShape {
-        index_bits: G::INDEX_BITS as nat,
-        entries: G::NR_ENTRIES as nat,
-        max_leaf_level: G::MAX_LEAF_LEVEL as nat,
-    }
-}
-
 /// Memory holds the words of the nodes, up to what the walker notes in them.
 pub open spec fn holds<C: PageTableConfig>(mem: spec_fn(nat) -> u64, m: Tree) -> bool {
     forall|k: Place, i: int|
         m.dom().contains(k) && own_entry(m, k, i) ==> same::<C>(mem((m[k].pa() + 8 * i) as nat), #[trigger] m[k].words()[i])
-}
-
-/// The rights that a property gives.
-pub open spec fn rights(p: PageProperty) -> Rights {
-    Rights {
-        write: p.access is RW || p.access is RWX,
-        user: p.user,
-        execute: p.access is RX || p.access is RWX,
-    }
 }
 
 /// What the walker finds where the cursor's map says `t`: a page that is kept but may not be accessed it does not find.
@@ -117,42 +97,8 @@ proof fn lemma_offset<G: PagingConsts>(va: usize, l: nat)
     lemma_fundamental_div_mod_converse(va as int, (4096 * p) as int, q as int, (4096 * lo + o) as int);
 }
 
-/// What the bits of a mapped word say to the walker.
-proof fn lemma_word<G: PagingConsts>(e: u64, f: u64, l: nat, r: Rights)
-    requires
-        same_word::<X86_64>(e, f),
-        1 <= l,
-    ensures
-        entry_address(e) == entry_address(f),
-        X86Entry::<G>::meaning(f, l) is Absent ==> e & 1 == 0,
-        X86Entry::<G>::meaning(f, l) matches Pte::Leaf(pa, p) ==> {
-            &&& l == 1 || (l <= G::MAX_LEAF_LEVEL && e & 0x80 != 0)
-            &&& entry_address(e) == pa
-            &&& (e & 1 == 0) == (p.access is None)
-            &&& !(p.access is None) ==> rights(p) == (Rights {
-                write: e & 2 != 0,
-                user: e & 4 != 0,
-                execute: e & 0x8000_0000_0000_0000 == 0,
-            })
-        },
-        X86Entry::<G>::meaning(f, l) matches Pte::Table(pa) ==> {
-            &&& !(l == 1 || (l <= G::MAX_LEAF_LEVEL && e & 0x80 != 0))
-            &&& e & 1 != 0
-            &&& entry_address(e) == pa
-            &&& X86Entry::<G>::open_link(f) ==> e & 0x80 == 0 && e & 2 != 0 && e & 4 != 0 && e & 0x8000_0000_0000_0000 == 0
-        },
-{
-    assert(e & 1 == f & 1 && e & 2 == f & 2 && e & 4 == f & 4 && e & 0x80 == f & 0x80 && e & 0x8000_0000_0000_0000 == f
-        & 0x8000_0000_0000_0000 && e & 0x000f_ffff_ffff_f000 == f & 0x000f_ffff_ffff_f000) by (bit_vector)
-        requires
-            e & !0x60u64 == f & !0x60u64,
-    ;
-    assert(f & 0x8000_0000_0000_0087 == 7 ==> f & 0x80 == 0 && f & 2 != 0 && f & 4 != 0 && f & 0x8000_0000_0000_0000 == 0)
-        by (bit_vector);
-}
-
 /// The walk over the words of the nodes equals the cursor's map, for every page of the range and every level.
-pub proof fn walk_equals_map<C: PageTableConfig<Entry = X86Entry<<C as PageTableConfig>::Consts>>>(
+pub proof fn walk_equals_map<C: PageTableConfig>(
     mem: spec_fn(nat) -> u64,
     g: Locks,
     m: Tree,
@@ -166,7 +112,7 @@ pub proof fn walk_equals_map<C: PageTableConfig<Entry = X86Entry<<C as PageTable
         1 <= l <= g.top,
         m.dom().contains(place::<C>(va as nat / 4096, l)),
     ensures
-        walk(mem, walker_shape::<C::Consts>(), m[place::<C>(va as nat / 4096, l)].pa() as nat, va, l, all_rights()) == found(
+        walk::<FormatOf<C>>(mem, walker_shape::<C::Consts>(), m[place::<C>(va as nat / 4096, l)].pa() as nat, va, l, all_rights()) == found(
             trans::<C>(m, l, va as nat / 4096),
             va as nat % 4096,
         ),
@@ -182,7 +128,7 @@ pub proof fn walk_equals_map<C: PageTableConfig<Entry = X86Entry<<C as PageTable
     lemma_offset::<C::Consts>(va, l);
     let e = mem((m[k].pa() + 8 * i) as nat);
     let f = m[k].words()[i];
-    lemma_word::<C::Consts>(e, f, l, all_rights());
+    C::Entry::walker_step(e, f, l);
     if ent::<C>(m, k, i) is Table {
         assert(C::Entry::open_link(f));
         walk_equals_map::<C>(mem, g, m, va, (l - 1) as nat);

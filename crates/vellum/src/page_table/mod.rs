@@ -32,6 +32,7 @@ pub(crate) mod ops;
 pub(crate) mod protocol;
 mod put;
 mod retired;
+pub(crate) mod riscv;
 mod session;
 pub(crate) mod spec;
 #[cfg(verus_keep_ghost)]
@@ -48,12 +49,15 @@ pub use config::PageTableConfig;
 pub use cursor::{Cursor, CursorMut, Fragment, MapError, ProtectOp, Replaced, Slot};
 pub use deferred::{defer, reclaim};
 pub use detached::DetachedNode;
-pub use entry::{Access, AccessedDirty, CachePolicy, PageProperty, PageTableEntry, Pte, SoftBits};
+pub use entry::{
+    Access, AccessType, AccessedDirty, CachePolicy, PageProperty, PageTableEntry, Pte, SoftBits,
+};
 pub use error::PageTableError;
 pub use geometry::PagingConsts;
 pub use kernel::{KernelPt, KernelPtConfig, Untracked};
 pub use node_frame::NodeMeta;
 pub use retired::RetiredNode;
+pub use riscv::{RiscVEntry, Sv39, Sv48};
 pub use table::PageTable;
 pub use user::{MappedItem, UserPt, UserPtConfig};
 pub use x86_64::{FourLevel, TinyTree, X86Entry};

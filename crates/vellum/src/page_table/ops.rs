@@ -331,6 +331,9 @@ fn fill<C: PageTableConfig>(cpa: usize, l: u8, e: u64, Tracked(new): Tracked<&mu
     let Pte::Leaf(pa, prop) = C::Entry::decode(e, l) else {
         return ;
     };
+    proof {
+        C::Entry::meaning_holds(e, l as nat);
+    }
     let step = PAGE_SIZE * pages_below::<C::Consts>(l - 2);
     let mut j: usize = 0;
     while j < C::Consts::NR_ENTRIES
@@ -341,6 +344,7 @@ fn fill<C: PageTableConfig>(cpa: usize, l: u8, e: u64, Tracked(new): Tracked<&mu
             new.page.words().len() == 512,
             2 <= l <= 5,
             meaning::<C>(e, l as nat) == Pte::Leaf(pa, prop),
+            C::Entry::holds(prop),
             leaf_fits::<C::Consts>(pa, l as nat),
             step == span(nr::<C>(), (l - 1) as nat),
             forall|q: int| 0 <= q < j ==> same_part::<C>(

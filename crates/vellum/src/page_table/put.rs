@@ -88,6 +88,7 @@ fn put_here<C: PageTableConfig>(
         v + n <= g.e <= 0x2000_0000_0000,
         v as nat % n as nat == 0,
         leaf_fits::<C::Consts>(pa, l as nat),
+        C::Entry::holds(prop),
         C::leaf_ok(tok@, pa, l as nat),
     ensures
         g.ok::<C>(*final(m)),
@@ -138,6 +139,7 @@ pub fn put<C: PageTableConfig>(
         v + n <= g.e,
         v as nat % n as nat == 0,
         leaf_fits::<C::Consts>(pa, l as nat),
+        C::Entry::holds(prop),
         C::leaf_ok(tok@, pa, l as nat),
     ensures
         g.ok::<C>(*final(m)),
@@ -166,6 +168,7 @@ pub fn put<C: PageTableConfig>(
             v + n <= g.e <= 0x2000_0000_0000,
             v as nat % n as nat == 0,
             leaf_fits::<C::Consts>(pa, l as nat),
+            C::Entry::holds(prop),
             C::leaf_ok(tok@, pa, l as nat),
     {
         let f = descend::<C>(g, Tracked(m), v);

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "takes items apart and puts them together again, each once")]
 #![cfg_attr(not(verus_keep_ghost), allow(unused_variables, reason = "what only the proofs use"))]
 #![allow(non_shorthand_field_patterns, reason = "the expansion of patterns in `verus!`")]
+#![allow(clippy::collapsible_if, reason = "the verifier has no chains of conditions")]
 #![allow(clippy::manual_is_multiple_of, reason = "the contracts and the proofs speak of remainders")]
 use super::config::*;
 use super::cursor::*;
@@ -277,6 +278,40 @@ impl<C: PageTableConfig> Session<C> {
         }
     }
 
+    pub(super) fn note(&mut self, access: AccessType) -> (r: Result<bool, PageTableError>)
+        ensures
+            final(self).mapped() == old(self).mapped(),
+            final(self).g == old(self).g,
+            final(self).v == old(self).v,
+            r matches Ok(b) ==> b == (old(self).mapped().dom().contains(old(self).v as nat) && old(self).mapped()[old(self).v as nat].1.access.allows(
+                access,
+            )),
+            r is Err ==> old(self).v == old(self).g.e,
+    {
+        proof {
+            use_type_invariant(&*self);
+        }
+        let v = self.v;
+        if v >= self.g.e {
+            return Err(PageTableError::OutOfRange { va: self.va() });
+        }
+        let f = descend::<C>(&self.g, Tracked(self.tree.borrow()), v);
+        proof {
+            lemma_here::<C>(self.g, self.tree@, v as nat, f.l as nat);
+        }
+        if let Pte::Leaf(_, prop) = f.pte {
+            if prop.access.permits(access) {
+                let ghost m0 = self.tree@;
+                walk::note::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, &f, AccessedDirty::of_access(access));
+                proof {
+                    lemma_same_view::<C>(self.g, m0, self.tree@);
+                }
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     pub(super) fn find_next(&mut self, len: usize) -> (r: Result<Option<Vaddr>, PageTableError>)
         ensures
             final(self).mapped() == old(self).mapped(),
@@ -356,8 +391,10 @@ impl<C: PageTableConfig> Session<C> {
         let (pa, l, prop, tok) = C::item_into_raw(item);
         let v = self.v;
         let n = pages_below::<C::Consts>(l - 1);
-        if v % n != 0 || n > self.g.e - v {
-            let error = if v % n != 0 {
+        if v % n != 0 || n > self.g.e - v || !C::Entry::can_hold(prop) {
+            let error = if !C::Entry::can_hold(prop) {
+                PageTableError::Unrepresentable { prop }
+            } else if v % n != 0 {
                 PageTableError::NotAligned { at: self.va().0 }
             } else {
                 PageTableError::OutOfRange { va: self.va() }
@@ -505,6 +542,9 @@ impl<C: PageTableConfig> Session<C> {
         let (_, prop) = f.pte.as_leaf();
         // Nothing has changed yet: a panic in here leaves the range as it was.
         let prop = op.apply(prop);
+        if !C::Entry::can_hold(prop) {
+            return Err(PageTableError::Unrepresentable { prop });
+        }
         walk::set_property::<C>(&self.g, Tracked(self.tree.borrow_mut()), p, ee, &f, prop);
         self.v = ee;
         let range = va_of::<C>(p)..va_of::<C>(ee);

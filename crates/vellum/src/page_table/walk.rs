@@ -548,12 +548,76 @@ pub open spec fn whole<C: PageTableConfig>(g: Locks, m: Tree, p: usize, ee: usiz
         p <= w < ee <==> #[trigger] pre(nr::<C>(), w, (f.l - 1) as nat) == pre(nr::<C>(), p as nat, (f.l - 1) as nat)
 }
 
-/// Gives the leaf that was found another property. What the walker notes meanwhile stays noted.
+/// Rewrites the leaf that was found on the way to page `v`: it becomes `leaf`, which maps the same address. What the
+/// walker notes meanwhile stays noted.
 #[verifier::exec_allows_no_decreases_clause]
+fn rewrite_leaf<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, v: usize, f: &Found, leaf: u64)
+    requires
+        g.ok::<C>(*old(m)),
+        g.s <= v < g.e,
+        f.ok::<C>(*g, *old(m), v as nat),
+        f.pte is Leaf,
+        meaning::<C>(leaf, f.l as nat) matches Pte::Leaf(a, _) && a == f.pte->Leaf_0,
+    ensures
+        is_replaced::<C>(*g, *old(m), *final(m), place::<C>(v as nat, f.l as nat), idx::<C>(v as nat, f.l as nat), leaf),
+        C::Entry::noted(leaf).up_to(
+            C::Entry::noted(final(m)[place::<C>(v as nat, f.l as nat)].words()[idx::<C>(v as nat, f.l as nat)]),
+        ),
+    no_unwind
+{
+    let ghost k = place::<C>(v as nat, f.l as nat);
+    let ghost m0 = *m;
+    proof {
+        C::Consts::consts_ok();
+        lemma_here::<C>(*g, *m, v as nat, f.l as nat);
+    }
+    let i = entry_index::<C::Consts>(v, f.l);
+    let mut word = f.word;
+    loop
+        invariant
+            m0 == *old(m),
+            *m == m0,
+            g.ok::<C>(m0),
+            k == place::<C>(v as nat, f.l as nat),
+            m0.dom().contains(k),
+            m0[k].pa() == f.pa,
+            own_entry(m0, k, i as int),
+            entry_ok::<C>(m0, g.rng(), k, i as int),
+            tok_ok::<C>(m0[k], k, *g.w, g.reader@),
+            1 <= f.l <= g.top <= 5,
+            i < nr::<C>() <= 512,
+            i == idx::<C>(v as nat, f.l as nat),
+            ent::<C>(m0, k, i as int) matches Pte::Leaf(a, _) && a == f.pte->Leaf_0,
+            meaning::<C>(leaf, f.l as nat) matches Pte::Leaf(a, _) && a == f.pte->Leaf_0,
+    {
+        let new = C::Entry::with_noted(leaf, word);
+        proof {
+            C::Entry::noted_is_no_meaning(new, leaf, f.l as nat);
+        }
+        match compare_exchange::<C>(g.w, f.pa, i, word, new, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow_mut(k))) {
+            Ok(_) => {
+                proof {
+                    assert(m.dom() =~= m0.dom());
+                    lemma_replaced::<C>(*g, m0, *m, k, i as int, new);
+                }
+                return ;
+            },
+            Err(w) => {
+                proof {
+                    assert(*m =~= m0);
+                }
+                word = w;
+            },
+        }
+    }
+}
+
+/// Gives the leaf that was found another property. What the walker notes meanwhile stays noted.
 pub fn set_property<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, p: usize, ee: usize, f: &Found, prop: PageProperty)
     requires
         g.ok::<C>(*old(m)),
         whole::<C>(*g, *old(m), p, ee, *f),
+        C::Entry::holds(prop),
     ensures
         g.ok::<C>(*final(m)),
         forall|w: nat|
@@ -568,61 +632,59 @@ pub fn set_property<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree
     let ghost m0 = *m;
     let (pa, _) = f.pte.as_leaf();
     proof {
-        C::Consts::consts_ok();
         lemma_here::<C>(*g, *m, p as nat, f.l as nat);
     }
-    let i = entry_index::<C::Consts>(p, f.l);
     // SAFETY: what a leaf maps fits.
     let leaf = unsafe { C::Entry::leaf(pa, f.l, prop) };
-    let mut word = f.word;
-    loop
-        invariant
-            m0 == *old(m),
-            *m == m0,
-            g.ok::<C>(m0),
-            k == place::<C>(p as nat, f.l as nat),
-            m0.dom().contains(k),
-            m0[k].pa() == f.pa,
-            own_entry(m0, k, i as int),
-            entry_ok::<C>(m0, g.rng(), k, i as int),
-            tok_ok::<C>(m0[k], k, *g.w, g.reader@),
-            1 <= f.l <= g.top <= 5,
-            i < nr::<C>() <= 512,
-            i == idx::<C>(p as nat, f.l as nat),
-            ent::<C>(m0, k, i as int) matches Pte::Leaf(a, _) && a == pa,
-            meaning::<C>(leaf, f.l as nat) == Pte::Leaf(pa, prop),
-            leaf_fits::<C::Consts>(pa, f.l as nat),
-            whole::<C>(*g, m0, p, ee, *f),
-    {
-        let new = C::Entry::with_noted(leaf, word);
-        proof {
-            C::Entry::noted_is_no_meaning(new, leaf, f.l as nat);
+    rewrite_leaf::<C>(g, Tracked(m), p, f, leaf);
+    proof {
+        lemma_entry_pages::<C>(*g, p as nat, f.l as nat, p as nat, ee as nat);
+        assert forall|w: nat| g.s <= w < g.e implies #[trigger] g.at::<C>(*m, w) == (if p <= w < ee {
+            Some(((g.at::<C>(m0, w)->0).0, prop))
+        } else {
+            g.at::<C>(m0, w)
+        }) by {
+            if through::<C>(w, k, idx::<C>(p as nat, f.l as nat)) {
+                assert(place::<C>(w, f.l as nat) == k);
+                lemma_via::<C>(m0, g.rng(), f.l as nat, g.top as nat, w);
+            }
         }
-        match compare_exchange::<C>(g.w, f.pa, i, word, new, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow_mut(k))) {
-            Ok(_) => {
-                proof {
-                    assert(m.dom() =~= m0.dom());
-                    lemma_replaced::<C>(*g, m0, *m, k, i as int, new);
-                    lemma_entry_pages::<C>(*g, p as nat, f.l as nat, p as nat, ee as nat);
-                    assert forall|w: nat| g.s <= w < g.e implies #[trigger] g.at::<C>(*m, w) == (if p <= w < ee {
-                        Some(((g.at::<C>(m0, w)->0).0, prop))
-                    } else {
-                        g.at::<C>(m0, w)
-                    }) by {
-                        if through::<C>(w, k, i as int) {
-                            assert(place::<C>(w, f.l as nat) == k);
-                            lemma_via::<C>(m0, g.rng(), f.l as nat, g.top as nat, w);
-                        }
-                    }
-                }
-                return ;
-            },
-            Err(w) => {
-                proof {
-                    assert(*m =~= m0);
-                }
-                word = w;
-            },
+    }
+}
+
+/// Notes in the leaf that was found on the way to page `v` what an access to it notes.
+pub fn note<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, v: usize, f: &Found, ad: AccessedDirty)
+    requires
+        g.ok::<C>(*old(m)),
+        g.s <= v < g.e,
+        f.ok::<C>(*g, *old(m), v as nat),
+        f.pte is Leaf,
+    ensures
+        g.ok::<C>(*final(m)),
+        g.same::<C>(*old(m), *final(m)),
+        ad.up_to(C::Entry::noted(f.word)) || ad.up_to(
+            C::Entry::noted(final(m)[place::<C>(v as nat, f.l as nat)].words()[idx::<C>(v as nat, f.l as nat)]),
+        ),
+    no_unwind
+{
+    let ghost m0 = *m;
+    let ghost k = place::<C>(v as nat, f.l as nat);
+    let ghost i = idx::<C>(v as nat, f.l as nat);
+    let leaf = C::Entry::with_noted(f.word, C::Entry::note(ad));
+    if leaf == f.word {
+        return ;
+    }
+    proof {
+        C::Entry::noted_is_no_meaning(leaf, f.word, f.l as nat);
+    }
+    rewrite_leaf::<C>(g, Tracked(m), v, f, leaf);
+    proof {
+        assert forall|w: nat| g.s <= w < g.e implies #[trigger] g.at::<C>(*m, w) == g.at::<C>(m0, w) by {
+            if through::<C>(w, k, i) {
+                lemma_step::<C>(g.rng(), w, f.l as nat);
+                lemma_step::<C>(g.rng(), v as nat, f.l as nat);
+                lemma_via::<C>(m0, g.rng(), f.l as nat, g.top as nat, w);
+            }
         }
     }
 }

@@ -3,6 +3,8 @@
 use super::entry::*;
 use super::geometry::*;
 use core::marker::PhantomData;
+#[cfg(verus_keep_ghost)]
+use vellum_machine::model::*;
 use vellum_machine::ptword;
 use vstd::prelude::*;
 
@@ -123,6 +125,8 @@ fn get_property(e: u64) -> (r: PageProperty)
 
 /// The flags of a mapped page, without the page-size bit.
 fn flags(p: PageProperty) -> (r: u64)
+    requires
+        !(p.access is X),
     ensures
         property(r) == p,
         is_mapped(r),
@@ -135,7 +139,8 @@ fn flags(p: PageProperty) -> (r: u64)
         Access::None => 0x200,
         Access::R => 0x8000_0000_0000_0001,
         Access::RW => 0x8000_0000_0000_0003,
-        Access::RX => 1,
+        // Of the two that are left, `X` is none that can be held.
+        Access::RX | Access::X => 1,
         Access::RWX => 3,
     };
     let user: u64 = if p.user { 4 } else { 0 };
@@ -221,6 +226,20 @@ impl<G: PagingConsts> PageTableEntry<G> for X86Entry<G> {
         e & 0x8000_0000_0000_0087 == 7
     }
 
+    open spec fn holds(prop: PageProperty) -> bool {
+        !(prop.access is X)
+    }
+
+    open spec fn noted(e: u64) -> AccessedDirty {
+        AccessedDirty { accessed: e & 0x20 != 0, dirty: e & 0x40 != 0 }
+    }
+
+    /// A page that is present is readable.
+    #[inline(always)]
+    fn can_hold(prop: PageProperty) -> bool {
+        !matches!(prop.access, Access::X)
+    }
+
     #[inline(always)]
     fn decode(e: u64, l: u8) -> Pte {
         if l == 1 || (l <= G::MAX_LEAF_LEVEL && e & 0x80 != 0) {
@@ -277,9 +296,22 @@ impl<G: PagingConsts> PageTableEntry<G> for X86Entry<G> {
     }
 
     #[inline(always)]
+    fn note(ad: AccessedDirty) -> u64 {
+        let a: u64 = if ad.accessed { 0x20 } else { 0 };
+        let d: u64 = if ad.dirty { 0x40 } else { 0 };
+        assert((a | d) & 0x20 == a && (a | d) & 0x40 == d) by (bit_vector)
+            requires
+                a == 0x20 || a == 0,
+                d == 0x40 || d == 0,
+        ;
+        a | d
+    }
+
+    #[inline(always)]
     fn with_noted(e: u64, from: u64) -> u64 {
         let r = e | (from & 0x60);
-        assert(r & !0x60 == e & !0x60) by (bit_vector)
+        assert(r & !0x60 == e & !0x60 && (r & 0x20 != 0 <==> e & 0x20 != 0 || from & 0x20 != 0) && (r & 0x40 != 0 <==> e & 0x40
+            != 0 || from & 0x40 != 0)) by (bit_vector)
             requires
                 r == e | (from & 0x60),
         ;
@@ -297,39 +329,25 @@ impl<G: PagingConsts> PageTableEntry<G> for X86Entry<G> {
         lemma_property(e1, e2);
     }
 
+    proof fn meaning_holds(e: u64, l: nat) {
+    }
+
+    proof fn walker_step(e: u64, f: u64, l: nat) {
+        assert(e & 1 == f & 1 && e & 2 == f & 2 && e & 4 == f & 4 && e & 0x80 == f & 0x80 && e & 0x8000_0000_0000_0000 == f
+            & 0x8000_0000_0000_0000 && e & 0x000f_ffff_ffff_f000 == f & 0x000f_ffff_ffff_f000) by (bit_vector)
+            requires
+                e & !0x60u64 == f & !0x60u64,
+        ;
+        assert(f & 0x8000_0000_0000_0087 == 7 ==> f & 0x80 == 0 && f & 2 != 0 && f & 4 != 0 && f & 0x8000_0000_0000_0000 == 0)
+            by (bit_vector);
+    }
+
     proof fn zero_is_absent(l: nat) {
         assert(0u64 & 1 == 0 && 0u64 & 0x200 == 0 && 0u64 & 0x80 == 0) by (bit_vector);
     }
 
     proof fn levels(e: u64, l: nat) {
     }
-}
-
-/// What fits is a whole frame below the limit.
-pub proof fn lemma_leaf_fits<G: PagingConsts>(pa: usize, l: nat)
-    requires
-        leaf_fits::<G>(pa, l),
-    ensures
-        node_fits(pa),
-{
-    G::consts_ok();
-    let nr = G::NR_ENTRIES as nat;
-    let p = pages(nr, (l - 1) as nat);
-    lemma_pages_pos(nr, (l - 1) as nat);
-    let s = span(nr, l);
-    let q = pa as nat / s;
-    assert(pa == q * s) by (nonlinear_arith)
-        requires
-            pa as nat % s == 0,
-            q == pa as nat / s,
-            s >= 1,
-    ;
-    assert(q * (4096 * p) == 4096 * (q * p)) by (nonlinear_arith);
-    assert((4096 * (q * p)) % 4096 == 0) by (nonlinear_arith);
-    assert(4096 * p >= 4096) by (nonlinear_arith)
-        requires
-            p >= 1,
-    ;
 }
 
 } // verus!

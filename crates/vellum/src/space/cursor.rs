@@ -1,12 +1,13 @@
 //! Locked ranges of a space.
 use super::error::VmSpaceError;
 use super::vm_space::VmSpace;
-use crate::page_table::{self, Fragment, MappedItem, PageProperty, UserPtConfig};
+use crate::page_table::{self, AccessType, Fragment, MappedItem, PageProperty, UserPtConfig};
 use crate::tlb::{FlushOwed, Shootdown, TlbFlushOp, TlbFlusher};
 use core::fmt;
 use core::ops::Range;
 use vellum_machine::addr::{PAGE_SIZE, Vaddr};
 use vellum_machine::cpu::{PreemptGuard, disable_preempt};
+use vellum_machine::tlb;
 
 /// The addresses that one entry covers, what is mapped there, and what hardware noted of its use.
 pub type Slot = page_table::Slot<UserPtConfig>;
@@ -180,6 +181,7 @@ impl<'a> CursorMut<'a> {
     /// - [`VmSpaceError::OutOfRange`]: the position is the end of the range, or the item is too large for it.
     /// - [`VmSpaceError::NotAligned`]: the position is not aligned to the size of the item.
     /// - [`VmSpaceError::Global`]: the item is to be translated the same way in every space.
+    /// - [`VmSpaceError::Unrepresentable`]: no entry can say its property.
     /// - [`VmSpaceError::NoMemory`]: a frame for a node could not be had.
     pub fn map(&mut self, item: MappedItem) -> Result<(), MapError> {
         let start = self.virt_addr();
@@ -246,6 +248,7 @@ impl<'a> CursorMut<'a> {
     ///   [`VmSpaceError::OutOfRange`]: `len` is not one of [`find_next`](Self::find_next).
     /// - [`VmSpaceError::Global`]: the new property is that of a translation which is the same in every
     ///   space.
+    /// - [`VmSpaceError::Unrepresentable`]: no entry can say the new property.
     /// - [`VmSpaceError::NoMemory`]: a large page could not be split.
     pub fn protect_next(
         &mut self,
@@ -269,6 +272,20 @@ impl<'a> CursorMut<'a> {
         }
         let owed = self.shootdown.owe(range.clone());
         Ok(Some(Protected { range, owed }))
+    }
+
+    /// Notes in the mapping here that an access is made, as hardware does: the page was accessed and, by a write, is
+    /// dirty. Says whether there is a mapping whose property permits the access; if not, nothing is noted.
+    ///
+    /// For page-fault handlers of processors that leave accessed and dirty bits to them. This processor forgets the
+    /// translation, so that the access is tried with the new one; another one that kept it faults in its turn.
+    ///
+    /// # Errors
+    /// - [`VmSpaceError::OutOfRange`]: the position is the end of the range.
+    pub fn note(&mut self, access: AccessType) -> Result<bool, VmSpaceError> {
+        let permitted = self.inner.note(access)?;
+        tlb::flush_addr(self.virt_addr());
+        Ok(permitted)
     }
 
     /// Changes the property of every mapping in the next `len` bytes, moves past them, and returns how many

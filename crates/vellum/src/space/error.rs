@@ -1,6 +1,6 @@
 //! Why an operation on a space was refused.
 use crate::kspace::KernelSpaceError;
-use crate::page_table::PageTableError;
+use crate::page_table::{PageProperty, PageTableError};
 use core::fmt;
 use vellum_machine::addr::{Paddr, Vaddr};
 use vellum_machine::cpu::CpuId;
@@ -47,6 +47,11 @@ pub enum VmSpaceError {
         /// Where it would be.
         va: Vaddr,
     },
+    /// The entries of page tables on this processor cannot say the property.
+    Unrepresentable {
+        /// The property.
+        prop: PageProperty,
+    },
     /// A frame for a page-table node could not be had.
     NoMemory,
     /// The space is not active on this processor.
@@ -83,6 +88,7 @@ impl From<PageTableError> for VmSpaceError {
             PageTableError::NotAligned { at } => VmSpaceError::NotAligned { va: Vaddr(at) },
             PageTableError::OutOfRange { va } => VmSpaceError::OutOfRange { va },
             PageTableError::Occupied { va } => VmSpaceError::Occupied { va },
+            PageTableError::Unrepresentable { prop } => VmSpaceError::Unrepresentable { prop },
             PageTableError::NoMemory => VmSpaceError::NoMemory,
             // Kernel space is made to be shared.
             PageTableError::NotShareable => VmSpaceError::NotInitialised,
@@ -104,6 +110,7 @@ impl fmt::Display for VmSpaceError {
                 write!(f, "{len} bytes from {va} on go beyond the last address")
             }
             VmSpaceError::Global { va } => write!(f, "the mapping at {va} cannot be global"),
+            VmSpaceError::Unrepresentable { prop } => write!(f, "no page-table entry can say {prop:?}"),
             VmSpaceError::NoMemory => f.write_str("no frame is left for the page table"),
             VmSpaceError::NotActive { cpu } => write!(f, "the space is not active on processor {cpu}"),
             VmSpaceError::AlreadyInitialised => f.write_str("page faults have a handler already"),

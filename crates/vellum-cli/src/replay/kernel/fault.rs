@@ -140,7 +140,8 @@ pub(super) fn rights(property: PageProperty) -> Rights {
         Access::None => Rights::None,
         Access::R => Rights::Read,
         Access::RW => Rights::ReadWrite,
-        Access::RX => Rights::ReadExecute,
+        // No entry on this processor says that a page is executable and not readable.
+        Access::RX | Access::X => Rights::ReadExecute,
         Access::RWX => Rights::ReadWriteExecute,
     }
 }
@@ -160,9 +161,9 @@ fn allows(prot: Prot, access: FaultAccess) -> bool {
 
 fn entry_allows(property: PageProperty, access: FaultAccess) -> bool {
     match access {
-        FaultAccess::Read => property.access != Access::None,
-        FaultAccess::Write => matches!(property.access, Access::RW | Access::RWX),
-        FaultAccess::Execute => matches!(property.access, Access::RX | Access::RWX),
+        FaultAccess::Read => property.access.readable(),
+        FaultAccess::Write => property.access.writable(),
+        FaultAccess::Execute => property.access.executable(),
     }
 }
 
