@@ -5,8 +5,8 @@
 use super::config::*;
 use super::entry::*;
 use super::geometry::*;
+use super::native::*;
 use super::spec::*;
-use super::x86_64::*;
 use crate::frame::token::no_tokens;
 use core::marker::PhantomData;
 use vellum_machine::addr::*;
@@ -67,19 +67,19 @@ impl<G: PagingConsts> Untracked<G> {
     }
 }
 
-/// Kernel space: a part of the upper half of a tree of shape `G`, with x86-64 entries.
+/// Kernel space: a part of the upper half of a tree of shape `G`, with entries of format `E`.
 ///
 /// The nodes below its root stay for as long as the table does: the tables of user spaces link them.
-pub struct KernelPt<G>(PhantomData<G>);
+pub struct KernelPt<G, E = NativeEntry<G>>(PhantomData<(G, E)>);
 
-/// Kernel space on x86-64 with four levels.
-pub type KernelPtConfig = KernelPt<FourLevel>;
+/// Kernel space on this machine.
+pub type KernelPtConfig = KernelPt<NativeShape>;
 
 // SAFETY: the contracts are verified.
-unsafe impl<G: PagingConsts> PageTableConfig for KernelPt<G> {
+unsafe impl<G: PagingConsts, E: PageTableEntry<G>> PageTableConfig for KernelPt<G, E> {
     type Consts = G;
 
-    type Entry = X86Entry<G>;
+    type Entry = E;
 
     type Item = Untracked<G>;
 

@@ -26,6 +26,7 @@ mod life;
 mod lock;
 #[cfg(verus_keep_ghost)]
 pub(crate) mod mmu;
+mod native;
 pub(crate) mod node;
 mod node_frame;
 pub(crate) mod ops;
@@ -55,6 +56,7 @@ pub use entry::{
 pub use error::PageTableError;
 pub use geometry::PagingConsts;
 pub use kernel::{KernelPt, KernelPtConfig, Untracked};
+pub use native::{NativeEntry, NativeShape};
 pub use node_frame::NodeMeta;
 pub use retired::RetiredNode;
 pub use riscv::{RiscVEntry, Sv39, Sv48};

@@ -5,8 +5,8 @@
 use super::config::*;
 use super::entry::*;
 use super::geometry::*;
+use super::native::*;
 use super::spec::*;
-use super::x86_64::*;
 use crate::frame::shared::clone_raw;
 use crate::frame::table::*;
 use crate::frame::token::*;
@@ -25,17 +25,17 @@ pub struct MappedItem {
     pub prop: PageProperty,
 }
 
-/// User space: the lower half of a tree of shape `G`, with x86-64 entries.
-pub struct UserPt<G>(PhantomData<G>);
+/// User space: the lower half of a tree of shape `G`, with entries of format `E`.
+pub struct UserPt<G, E = NativeEntry<G>>(PhantomData<(G, E)>);
 
-/// User space on x86-64 with four levels.
-pub type UserPtConfig = UserPt<FourLevel>;
+/// User space on this machine.
+pub type UserPtConfig = UserPt<NativeShape>;
 
 // SAFETY: the contracts are verified.
-unsafe impl<G: PagingConsts> PageTableConfig for UserPt<G> {
+unsafe impl<G: PagingConsts, E: PageTableEntry<G>> PageTableConfig for UserPt<G, E> {
     type Consts = G;
 
-    type Entry = X86Entry<G>;
+    type Entry = E;
 
     type Item = MappedItem;
 
