@@ -1,0 +1,681 @@
+//! Millions of operations by several processors at once, on tables of two uses and two shapes, against a plain map.
+//!
+//! Whoever has a cursor has its range to itself: so what an operation does is compared with what the map says at that
+//! moment, though others go on elsewhere. `VELLUM_SEED` repeats the choices of a run, which prints it, and `VELLUM_OPS`
+//! says how many operations there are for each table; with several processors their order is still the host's.
+mod page_table_support;
+
+use page_table_support::*;
+use std::collections::BTreeMap;
+use std::env;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+use vellum::frame::UFrame;
+use vellum::frame::allocator;
+use vellum::page_table::{
+    Access, AccessedDirty, CursorMut, DetachedNode, FourLevel, Fragment, KernelPt, MappedItem, PageProperty,
+    PageTable, PageTableConfig, PageTableError, PagingConsts, SoftBits, TinyTree, Untracked, UserPt,
+};
+use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
+use vellum_machine::cpu::CpuId;
+
+const CPUS: usize = 3;
+/// Operations for each of the four tables.
+const OPS: usize = 1_000_000;
+/// Frames that are mapped, again and again.
+const FRAMES: usize = 64;
+
+/// Numbers that a seed decides.
+struct Random(u64);
+
+impl Random {
+    fn new(seed: u64) -> Random {
+        let mut random = Random(seed ^ 0x9e37_79b9_7f4a_7c15 | 1);
+        (0..8).for_each(|_| _ = random.next());
+        random
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() >> 32) as usize % limit
+    }
+
+    fn one_in(&mut self, many: usize) -> bool {
+        self.below(many) == 0
+    }
+
+    fn of<T: Copy>(&mut self, values: &[T]) -> T {
+        values[self.below(values.len())]
+    }
+
+    fn property(&mut self) -> PageProperty {
+        let access = self.of(&[Access::None, Access::R, Access::RW, Access::RW, Access::RX, Access::RWX]);
+        let soft = self.of(&[SoftBits::NONE, SoftBits::A, SoftBits::B, SoftBits::AB]);
+        PageProperty::user(access).with_soft(soft)
+    }
+}
+
+/// A shape, and where in a tree of it something happens.
+trait Shape: PagingConsts {
+    /// Pages at the borders of nodes, counted from the first that the table has.
+    fn page(random: &mut Random) -> usize;
+    /// One past the last page that is used.
+    const PAGES: usize;
+}
+
+impl Shape for TinyTree {
+    fn page(random: &mut Random) -> usize {
+        random.below(Self::PAGES)
+    }
+
+    const PAGES: usize = 16;
+}
+
+impl Shape for FourLevel {
+    fn page(random: &mut Random) -> usize {
+        let near = random.of(&[0, 500, 1 << 10, (1 << 18) - 12, (1 << 18) + 500, (1 << 19) - 24]);
+        near + random.below(24)
+    }
+
+    const PAGES: usize = 1 << 19;
+}
+
+/// A use of a table, and what is mapped in it.
+trait Use {
+    type Shape: Shape;
+    type Config: PageTableConfig<Consts = Self::Shape>;
+    /// The highest level of a page.
+    const LEVELS: u8;
+    fn item(frames: &[UFrame], random: &mut Random, level: u8, prop: PageProperty) -> Item<Self>;
+    /// Its physical address, level and property.
+    fn parts(item: &Item<Self>) -> (usize, u8, PageProperty);
+    /// Whether what is mapped has counts.
+    const COUNTED: bool;
+}
+
+type Item<U> = <<U as Use>::Config as PageTableConfig>::Item;
+type Table<U> = PageTable<<U as Use>::Config>;
+
+struct User<G>(G);
+
+impl<G: Shape> Use for User<G> {
+    type Shape = G;
+    type Config = UserPt<G>;
+    const LEVELS: u8 = 1;
+    const COUNTED: bool = true;
+
+    fn item(frames: &[UFrame], random: &mut Random, _level: u8, prop: PageProperty) -> MappedItem {
+        MappedItem { frame: frames[random.below(frames.len())].clone(), prop }
+    }
+
+    fn parts(item: &MappedItem) -> (usize, u8, PageProperty) {
+        (item.frame.start_paddr().0, 1, item.prop)
+    }
+}
+
+struct Kernel<G>(G);
+
+impl<G: Shape> Use for Kernel<G> {
+    type Shape = G;
+    type Config = KernelPt<G>;
+    const LEVELS: u8 = G::MAX_LEAF_LEVEL;
+    const COUNTED: bool = false;
+
+    fn item(_: &[UFrame], random: &mut Random, level: u8, prop: PageProperty) -> Untracked<G> {
+        let pa = random.below(8) * pages_in::<G>(level) * PAGE_SIZE;
+        Untracked::new(Paddr(pa), level, prop).expect("the page can be mapped")
+    }
+
+    fn parts(item: &Untracked<G>) -> (usize, u8, PageProperty) {
+        (item.start_paddr().0, item.level(), item.prop())
+    }
+}
+
+/// The base pages in a page of a level.
+fn pages_in<G: PagingConsts>(level: u8) -> usize {
+    G::NR_ENTRIES.pow(u32::from(level - 1))
+}
+
+fn base<U: Use>() -> usize {
+    U::Config::VA_BASE + U::Config::TOP_LO * pages_in::<U::Shape>(U::Shape::LEVELS) * PAGE_SIZE
+}
+
+fn va<U: Use>(page: usize) -> Vaddr {
+    Vaddr(base::<U>() + page * PAGE_SIZE)
+}
+
+fn vas<U: Use>(pages: Range<usize>) -> Range<Vaddr> {
+    va::<U>(pages.start)..va::<U>(pages.end)
+}
+
+fn page_of<U: Use>(va: Vaddr) -> usize {
+    pages_of(base::<U>(), &(va..va)).start
+}
+
+/// A mapping; its first page is its key.
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Mapped {
+    level: u8,
+    pa: usize,
+    prop: PageProperty,
+    ad: AccessedDirty,
+}
+
+/// What is mapped, and which ranges cursors have.
+#[derive(Default)]
+struct Model {
+    mapped: BTreeMap<usize, Mapped>,
+    held: Vec<Range<usize>>,
+}
+
+impl Model {
+    /// The mapping of a page, with its first.
+    fn at<G: PagingConsts>(&self, page: usize) -> Option<(usize, Mapped)> {
+        let (&start, &mapped) = self.mapped.range(..=page).next_back()?;
+        (page < start + pages_in::<G>(mapped.level)).then_some((start, mapped))
+    }
+
+    /// The first page of a range that is mapped.
+    fn first<G: PagingConsts>(&self, range: Range<usize>) -> Option<usize> {
+        if self.at::<G>(range.start).is_some() && !range.is_empty() {
+            return Some(range.start);
+        }
+        self.mapped.range(range).next().map(|(&page, _)| page)
+    }
+
+    /// Makes the mapping of a page smaller until it is one of the level, or lies in the range.
+    fn split<G: PagingConsts>(
+        &mut self,
+        page: usize,
+        fits: impl Fn(Range<usize>) -> bool,
+    ) -> Option<(usize, Mapped)> {
+        loop {
+            let (start, whole) = self.at::<G>(page)?;
+            if fits(start..start + pages_in::<G>(whole.level)) {
+                return Some((start, whole));
+            }
+            let level = whole.level - 1;
+            for n in 0..G::NR_ENTRIES {
+                let first = n * pages_in::<G>(level);
+                let part = Mapped { level, pa: whole.pa + first * PAGE_SIZE, ..whole };
+                self.mapped.insert(start + first, part);
+            }
+        }
+    }
+
+    /// The first mapping of a range, split where it reaches past the borders.
+    fn isolate<G: PagingConsts>(&mut self, range: Range<usize>) -> Option<(usize, Mapped)> {
+        let page = self.first::<G>(range.clone())?;
+        self.split::<G>(page, |part| range.start <= part.start && part.end <= range.end)
+    }
+
+    fn hold(&mut self, range: &Range<usize>) {
+        let meets = |other: &&Range<usize>| other.start < range.end && range.start < other.end;
+        assert_eq!(self.held.iter().find(meets), None, "two cursors have {range:?}");
+        self.held.push(range.clone());
+    }
+
+    fn release(&mut self, range: &Range<usize>) {
+        let at = self.held.iter().position(|held| held == range).expect("it is held");
+        self.held.swap_remove(at);
+    }
+}
+
+/// What came of operations, to see that each did come.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Mapped,
+    MappedHuge,
+    Replaced,
+    Misaligned,
+    Occupied,
+    NoMemory,
+    Leaf,
+    HugeLeaf,
+    Node,
+    Protected,
+    Noted,
+    Used,
+}
+
+const EVENTS: [Event; 12] = [
+    Event::Mapped,
+    Event::MappedHuge,
+    Event::Replaced,
+    Event::Misaligned,
+    Event::Occupied,
+    Event::NoMemory,
+    Event::Leaf,
+    Event::HugeLeaf,
+    Event::Node,
+    Event::Protected,
+    Event::Noted,
+    Event::Used,
+];
+
+/// What the processors share.
+struct World<U: Use> {
+    table: Table<U>,
+    model: Mutex<Model>,
+    frames: Vec<UFrame>,
+    done: AtomicUsize,
+    total: usize,
+    events: [AtomicUsize; EVENTS.len()],
+}
+
+impl<U: Use> World<U> {
+    fn count(&self, event: Event) {
+        self.events[event as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Each event that pages of so many levels have came once in a thousand operations, or in ten thousand if it is rare.
+    fn check_events(&self) {
+        for event in EVENTS {
+            let least = match event {
+                Event::MappedHuge | Event::HugeLeaf | Event::Misaligned | Event::Occupied
+                    if U::LEVELS == 1 =>
+                {
+                    0
+                }
+                Event::NoMemory | Event::Node | Event::Noted | Event::Used | Event::HugeLeaf => {
+                    self.total / 10_000
+                }
+                _ => self.total / 1000,
+            };
+            let count = self.events[event as usize].load(Ordering::Relaxed);
+            println!("{event:?}: {count}");
+            assert!(count >= least, "{event:?} came {count} times in {} operations", self.total);
+        }
+    }
+
+    fn model(&self) -> MutexGuard<'_, Model> {
+        self.model.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A cursor, and where it should be.
+struct Session<'a, U: Use> {
+    world: &'a World<U>,
+    cursor: CursorMut<'a, U::Config>,
+    range: Range<usize>,
+    at: usize,
+}
+
+impl<'a, U: Use> Session<'a, U> {
+    fn new(world: &'a World<U>, range: Range<usize>) -> Self {
+        let cursor = world.table.cursor_mut(vas::<U>(range.clone())).expect("it is a range");
+        world.model().hold(&range);
+        Session { world, cursor, at: range.start, range }
+    }
+
+    /// The pages of a length that is chosen, which may be none or all.
+    fn window(&self, random: &mut Random) -> Range<usize> {
+        let rest = self.range.end - self.at;
+        let len = match random.below(4) {
+            0 => rest,
+            1 => random.below(8).min(rest),
+            2 => pages_in::<U::Shape>(2).min(rest),
+            _ => random.below(rest + 1),
+        };
+        self.at..self.at + len
+    }
+
+    fn carry_out(&mut self, random: &mut Random) {
+        match random.below(16) {
+            0..5 => self.map(random),
+            5..7 => _ = self.take(self.window(random)),
+            7 => self.take_all(self.window(random)),
+            8..10 => {
+                let window = self.window(random);
+                self.protect(window, random.property());
+            }
+            10 => self.find(self.window(random)),
+            11 => self.query(),
+            12..14 => self.jump(random),
+            _ => self.note(random),
+        }
+        assert_eq!(self.cursor.virt_addr(), va::<U>(self.at));
+    }
+
+    fn map(&mut self, random: &mut Random) {
+        let level = 1 + random.below(usize::from(U::LEVELS)) as u8;
+        let pages = pages_in::<U::Shape>(level);
+        let prop = random.property();
+        let item = U::item(&self.world.frames, random, level, prop);
+        let (pa, ..) = U::parts(&item);
+        assert_eq!(U::parts(&item), (pa, level, prop));
+        let (at, mut model) = (va::<U>(self.at), self.world.model());
+        let outcome = self.cursor.map(item);
+        let error = match outcome {
+            Err(refused) => {
+                assert_eq!(U::parts(&refused.item), (pa, level, prop));
+                refused.error
+            }
+            Ok(replaced) => {
+                assert!(self.at.is_multiple_of(pages) && pages <= self.range.end - self.at);
+                let old = model.split::<U::Shape>(self.at, |part| part.len() <= pages);
+                let found = replaced.map(|replaced| (U::parts(&replaced.item), replaced.ad));
+                assert_eq!(found, old.map(|(_, old)| ((old.pa, old.level, old.prop), old.ad)));
+                assert_eq!(old.map_or(self.at, |(start, _)| start), self.at);
+                model.mapped.insert(self.at, Mapped { level, pa, prop, ad: UNUSED });
+                self.world.count(if level == 1 { Event::Mapped } else { Event::MappedHuge });
+                if old.is_some() {
+                    self.world.count(Event::Replaced);
+                }
+                self.at += pages;
+                return;
+            }
+        };
+        match error {
+            PageTableError::NotAligned { at: where_it_is } => {
+                assert_eq!(where_it_is, at.0);
+                assert!(!self.at.is_multiple_of(pages));
+                self.world.count(Event::Misaligned);
+            }
+            PageTableError::OutOfRange { va } => {
+                assert_eq!(va, at);
+                assert!(self.at.is_multiple_of(pages) && pages > self.range.end - self.at);
+            }
+            PageTableError::Occupied { va } => {
+                assert_eq!(va, at);
+                let here = model.at::<U::Shape>(self.at).map_or(0, |(_, mapped)| mapped.level);
+                assert!(level > 1 && here < level, "a page of level {here} is replaced by one of {level}");
+                self.world.count(Event::Occupied);
+            }
+            PageTableError::NoMemory => self.had_no_memory(&mut model, self.at),
+            other => panic!("{other}"),
+        }
+    }
+
+    /// Whether something was taken, or could be with memory.
+    fn take(&mut self, window: Range<usize>) -> bool {
+        let mut model = self.world.model();
+        let taken = match self.cursor.take_next(window.len() * PAGE_SIZE) {
+            Ok(taken) => taken,
+            Err(error) => {
+                assert_eq!(error, PageTableError::NoMemory);
+                self.had_no_memory(&mut model, window.start);
+                return false;
+            }
+        };
+        self.at = page_of::<U>(self.cursor.virt_addr());
+        assert!(window.start <= self.at && self.at <= window.end);
+        match taken {
+            Some(Fragment::Leaf { va: start, item, ad }) => {
+                let (page, mapped) = model.isolate::<U::Shape>(window.clone()).expect("nothing was mapped");
+                assert_eq!((start, U::parts(&item)), (va::<U>(page), (mapped.pa, mapped.level, mapped.prop)));
+                assert_eq!(ad, mapped.ad, "what hardware noted of {mapped:?}");
+                model.mapped.remove(&page);
+                self.world.count(if mapped.level == 1 { Event::Leaf } else { Event::HugeLeaf });
+                if ad.accessed || ad.dirty {
+                    self.world.count(Event::Used);
+                }
+            }
+            Some(Fragment::Node(node)) => {
+                Self::take_node(&mut model, node, &window);
+                self.world.count(Event::Node);
+            }
+            None => {
+                assert_eq!((model.first::<U::Shape>(window.clone()), self.at), (None, window.end));
+                return false;
+            }
+        }
+        assert_eq!(model.first::<U::Shape>(window.start..self.at), None, "it went past what is mapped");
+        true
+    }
+
+    fn take_node(model: &mut Model, mut node: DetachedNode<U::Config>, window: &Range<usize>) {
+        let pages = page_of::<U>(node.va_range().start)..page_of::<U>(node.va_range().end);
+        let mapped: Vec<_> = model.mapped.range(pages).map(|(&page, &mapped)| (page, mapped)).collect();
+        let count: usize = mapped.iter().map(|(_, mapped)| pages_in::<U::Shape>(mapped.level)).sum();
+        assert_eq!(node.nr_pages(), count);
+        for (page, mapped) in mapped {
+            assert!(window.contains(&page));
+            let (start, item, ad) = node.next_leaf().expect("a page is missing");
+            assert_eq!((start, ad), (va::<U>(page), mapped.ad));
+            assert_eq!(U::parts(&item), (mapped.pa, mapped.level, mapped.prop));
+            model.mapped.remove(&page);
+        }
+        assert!(node.next_leaf().is_none(), "a page too many");
+    }
+
+    /// Without memory every page is mapped as it was; but a page of level 3 may have become pages of level 2, where there
+    /// was memory for one node and none for the next.
+    fn had_no_memory(&self, model: &mut Model, page: usize) {
+        self.world.count(Event::NoMemory);
+        let Some(page) = model.first::<U::Shape>(page..self.range.end) else { return };
+        let found = walk::<U::Shape>(self.world.table.root_paddr(), va::<U>(page));
+        model.split::<U::Shape>(page, |part| part.len() <= pages_in::<U::Shape>(found.level));
+    }
+
+    fn take_all(&mut self, window: Range<usize>) {
+        while self.take(self.at..window.end) {}
+    }
+
+    fn protect(&mut self, window: Range<usize>, prop: PageProperty) {
+        let mut model = self.world.model();
+        let mut seen = None;
+        let changed = self.cursor.protect_next(window.len() * PAGE_SIZE, |old| {
+            seen = Some(old);
+            prop
+        });
+        if changed == Err(PageTableError::NoMemory) {
+            assert_eq!(seen, None);
+            return self.had_no_memory(&mut model, window.start);
+        }
+        let expected = model.isolate::<U::Shape>(window.clone());
+        assert_eq!(seen, expected.map(|(_, mapped)| mapped.prop));
+        let pages = |(start, mapped): (usize, Mapped)| start..start + pages_in::<U::Shape>(mapped.level);
+        assert_eq!(changed, Ok(expected.map(|found| vas::<U>(pages(found)))));
+        self.at = expected.map_or(window.end, |found| pages(found).end);
+        if let Some((start, mapped)) = expected {
+            model.mapped.insert(start, Mapped { prop, ..mapped });
+            self.world.count(Event::Protected);
+        }
+    }
+
+    fn find(&mut self, window: Range<usize>) {
+        let first = self.world.model().first::<U::Shape>(window.clone());
+        assert_eq!(self.cursor.find_next(window.len() * PAGE_SIZE), Ok(first.map(va::<U>)));
+        self.at = first.unwrap_or(window.end);
+    }
+
+    fn query(&mut self) {
+        let model = self.world.model();
+        let slot = self.cursor.query();
+        if self.at == self.range.end {
+            assert_eq!(slot.err(), Some(PageTableError::OutOfRange { va: va::<U>(self.at) }));
+            return;
+        }
+        let slot = slot.unwrap();
+        let pages = page_of::<U>(slot.range.start)..page_of::<U>(slot.range.end);
+        assert!(self.range.start <= pages.start && pages.end <= self.range.end && pages.contains(&self.at));
+        let Some((start, mapped)) = model.at::<U::Shape>(self.at) else {
+            assert!(slot.item.is_none() && model.first::<U::Shape>(pages).is_none());
+            return;
+        };
+        let whole = start..start + pages_in::<U::Shape>(mapped.level);
+        assert_eq!(pages, whole.start.max(self.range.start)..whole.end.min(self.range.end));
+        let item = slot.item.expect("it is mapped");
+        assert_eq!((U::parts(&item), slot.ad), ((mapped.pa, mapped.level, mapped.prop), mapped.ad));
+    }
+
+    /// Jumps near something, to the start of a huge page as often as not.
+    fn jump(&mut self, random: &mut Random) {
+        let to = U::Shape::page(random);
+        let to = if random.one_in(2) { to & !(pages_in::<U::Shape>(2) - 1) } else { to };
+        let outcome = self.cursor.jump(va::<U>(to));
+        if self.range.contains(&to) {
+            assert_eq!(outcome, Ok(()));
+            self.at = to;
+        } else {
+            assert_eq!(outcome, Err(PageTableError::OutOfRange { va: va::<U>(to) }));
+        }
+    }
+
+    /// Hardware notes that a page of the range was read, or written.
+    fn note(&mut self, random: &mut Random) {
+        let (page, dirty) = (U::Shape::page(random), random.one_in(2));
+        let mut model = self.world.model();
+        let Some((start, mut mapped)) = model.at::<U::Shape>(page).filter(|_| self.range.contains(&page))
+        else {
+            return;
+        };
+        let access = mapped.prop.access;
+        let ad = AccessedDirty { accessed: access.readable(), dirty: dirty && access.writable() };
+        note::<U::Shape>(self.world.table.root_paddr(), va::<U>(page), ad);
+        mapped.ad.accessed |= ad.accessed;
+        mapped.ad.dirty |= ad.dirty;
+        model.mapped.insert(start, mapped);
+        self.world.count(Event::Noted);
+    }
+
+    /// Compares all that the cursor finds with what is mapped in the range.
+    fn check(&mut self) {
+        if self.at == self.range.end {
+            return;
+        }
+        let start = self.at;
+        while self.at < self.range.end {
+            self.find(self.at..self.range.end);
+            if self.at < self.range.end {
+                self.query();
+                let slot = self.cursor.query().unwrap();
+                self.at = page_of::<U>(slot.range.end);
+                if self.at < self.range.end {
+                    assert_eq!(self.cursor.jump(slot.range.end), Ok(()));
+                }
+            }
+        }
+        assert_eq!(self.cursor.jump(va::<U>(start)), Ok(()));
+        self.at = start;
+    }
+}
+
+impl<U: Use> Drop for Session<'_, U> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The others need not go on.
+            self.world.done.store(self.world.total, Ordering::Relaxed);
+        }
+        // The range is unlocked after this.
+        self.world.model().release(&self.range);
+    }
+}
+
+fn a_range<U: Use>(random: &mut Random) -> Range<usize> {
+    let (a, b) = (U::Shape::page(random), U::Shape::page(random));
+    let huge = pages_in::<U::Shape>(2);
+    let range = match random.below(16) {
+        0..8 => a..a + 1 + random.below(12),
+        8..12 => a & !(huge - 1)..(a & !(huge - 1)) + huge,
+        12..14 => a.min(b)..a.max(b) + 1,
+        14 => a & !(huge - 1)..(a & !(huge - 1)) + 2 * huge,
+        _ => 0..U::Shape::PAGES,
+    };
+    range.start..range.end.min(U::Shape::PAGES)
+}
+
+/// What one processor does: session after session, some with an allocation that fails, its own or another's.
+fn work<U: Use>(world: &World<U>, mut random: Random) {
+    while world.done.load(Ordering::Relaxed) < world.total {
+        let steps = 1 + random.below(24);
+        world.done.fetch_add(steps, Ordering::Relaxed);
+        if random.one_in(16) {
+            allocator::inject_failure(1 + random.below(3) as u64);
+        }
+        let mut session = Session::new(world, a_range::<U>(&mut random));
+        (0..steps).for_each(|_| session.carry_out(&mut random));
+        if random.one_in(4) {
+            session.check();
+        }
+        drop(session);
+    }
+}
+
+fn number(name: &str, default: impl Fn() -> u64) -> u64 {
+    match env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")),
+        Err(_) => default(),
+    }
+}
+
+fn seed() -> u64 {
+    let now = || {
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+    };
+    number("VELLUM_SEED", now)
+}
+
+/// The nodes below the root, which stay with a table of the kernel, and the root.
+fn kept<U: Use>(table: &Table<U>) -> usize {
+    let words = (U::Config::TOP_LO..U::Config::TOP_HI).map(|index| node_word(table.root_paddr(), index));
+    match words.filter(|word| word & PRESENT != 0).count() {
+        nodes if U::Config::TOP_NODES_STAY && nodes > 0 => nodes + 1,
+        _ => 0,
+    }
+}
+
+fn sequence<U: Use>() {
+    let (seed, total) = (seed(), number("VELLUM_OPS", || OPS as u64) as usize);
+    println!("VELLUM_SEED={seed} VELLUM_OPS={total}");
+    let machine = machine(CPUS);
+    let before = machine.run_on(CpuId::BOOT, count_free);
+    let world = machine.run_on(CpuId::BOOT, || World::<U> {
+        table: PageTable::new().expect("there is memory"),
+        model: Mutex::default(),
+        frames: (0..FRAMES).map(|_| user_frame()).collect(),
+        done: AtomicUsize::new(0),
+        total,
+        events: [const { AtomicUsize::new(0) }; EVENTS.len()],
+    });
+    machine.on_all(|cpu| work(&world, Random::new(seed.wrapping_add(cpu.index() as u64 * 0x1234_5678_9abc))));
+    machine.run_on(CpuId::BOOT, || {
+        allocator::inject_failure(0);
+        let mut session = Session::new(&world, 0..U::Shape::PAGES);
+        session.check();
+        drop(session);
+        world.check_events();
+        let model = world.model();
+        for frame in world.frames.iter().filter(|_| U::COUNTED) {
+            let pa = frame.start_paddr().0;
+            let mappings = model.mapped.values().filter(|mapped| mapped.pa == pa).count() as u64;
+            assert_eq!(frame.reference_count(), 1 + mappings, "handles of {pa:#x}");
+        }
+        drop(model);
+        let World { table, frames, .. } = world;
+        let kept = kept::<U>(&table);
+        drop(table);
+        assert!(frames.iter().all(|frame| frame.reference_count() == 1));
+        drop(frames);
+        assert_eq!(count_free(), before - kept, "frames were lost or won");
+    });
+}
+
+#[test]
+fn operations_on_a_small_tree_of_user_space() {
+    sequence::<User<TinyTree>>();
+}
+
+#[test]
+fn operations_on_four_levels_of_user_space() {
+    sequence::<User<FourLevel>>();
+}
+
+#[test]
+fn operations_on_a_small_tree_of_kernel_space_with_huge_pages() {
+    sequence::<Kernel<TinyTree>>();
+}
+
+#[test]
+fn operations_on_four_levels_of_kernel_space_with_huge_pages() {
+    sequence::<Kernel<FourLevel>>();
+}
