@@ -3,6 +3,8 @@ use super::config::*;
 use super::detached::*;
 use super::entry::*;
 use super::error::*;
+use super::range::*;
+use super::run::*;
 use super::session::*;
 use super::table::*;
 use super::way::*;
@@ -220,6 +222,30 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
         self.session.get_mut().map(item)
     }
 
+    /// Maps base pages that follow each other in physical memory from here on, one walk for each leaf table, and goes
+    /// past them. What they replace goes to `sink`.
+    ///
+    /// Huge pages in the range are split first. If `sink` panics, what was mapped until then stays mapped, the cursor is
+    /// after it, and the pages that are left are dropped.
+    ///
+    /// # Errors
+    ///
+    /// With the pages, and nothing is changed:
+    ///
+    /// - [`PageTableError::OutOfRange`]: they reach past the end of the range.
+    /// - [`PageTableError::Unrepresentable`]: the entries cannot say the property.
+    /// - [`PageTableError::NoMemory`]: there is no frame for a node.
+    pub fn map_range(
+        &mut self,
+        run: C::Run,
+        sink: &mut impl ReplacedSink<C::Item>,
+    ) -> Result<(), MapError<C::Run>>
+    where
+        C: RunConfig,
+    {
+        self.session.get_mut().map_range(run, sink)
+    }
+
     /// Takes the next mapping or node within `len` bytes out. Without one, goes to the end of `len`.
     ///
     /// A node of leaves that lies within `len` bytes goes in one step, with all that is mapped in it. A huge page that
@@ -267,6 +293,25 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
         op: impl FnOnce(PageProperty) -> PageProperty,
     ) -> Result<Option<Range<Vaddr>>, PageTableError> {
         self.session.get_mut().protect_next(len, op)
+    }
+
+    /// Gives each mapping within `len` bytes the property that `op` makes of its own, goes past them, and returns how many
+    /// base pages were changed.
+    ///
+    /// Huge pages that reach past the borders are split first. `op` is called for each mapping in the order of the
+    /// addresses; where it answers `None` the rest stays as it is, and the cursor stops there. What hardware notes
+    /// meanwhile stays noted. Translation caches are not flushed.
+    ///
+    /// # Panics
+    ///
+    /// Where `op` does. What was changed until then stays changed, and the cursor is at the mapping for which it was called.
+    ///
+    /// # Errors
+    ///
+    /// As [`take_next`](Self::take_next): nothing is changed. And [`PageTableError::Unrepresentable`]: the entries cannot
+    /// say a new property; what was changed until then stays changed, and the cursor is at the mapping.
+    pub fn protect(&mut self, len: usize, op: &mut impl ProtectEach) -> Result<usize, PageTableError> {
+        self.session.get_mut().protect(len, op)
     }
 }
 

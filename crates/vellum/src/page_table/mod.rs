@@ -14,6 +14,7 @@
 
 pub mod config;
 mod cursor;
+mod cut;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 mod deferred;
 mod detached;
@@ -27,13 +28,16 @@ mod lock;
 #[cfg(verus_keep_ghost)]
 pub(crate) mod mmu;
 mod native;
+mod near;
 pub(crate) mod node;
 mod node_frame;
 pub(crate) mod ops;
 pub(crate) mod protocol;
 mod put;
+mod range;
 mod retired;
 pub(crate) mod riscv;
+mod run;
 mod session;
 pub(crate) mod spec;
 #[cfg(verus_keep_ghost)]
@@ -58,8 +62,10 @@ pub use geometry::PagingConsts;
 pub use kernel::{KernelPt, KernelPtConfig, Untracked};
 pub use native::{NativeEntry, NativeShape};
 pub use node_frame::NodeMeta;
+pub use range::{ProtectEach, ReplacedSink};
 pub use retired::RetiredNode;
 pub use riscv::{RiscVEntry, Sv39, Sv48};
+pub use run::RunConfig;
 pub use table::PageTable;
-pub use user::{MappedItem, UserPt, UserPtConfig};
+pub use user::{MappedItem, MappedRange, UserPt, UserPtConfig};
 pub use x86_64::{FourLevel, TinyTree, X86Entry};

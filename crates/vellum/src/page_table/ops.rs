@@ -98,6 +98,16 @@ impl Found {
         &&& self.l < g.top ==> up_ok::<C>(m, v, self.l as nat, self.up)
     }
 
+    /// Whether something is mapped there.
+    #[inline(always)]
+    pub fn is_leaf(&self) -> (r: bool)
+        ensures
+            r == (self.pte is Leaf),
+        no_unwind
+    {
+        matches!(self.pte, Pte::Leaf(_, _))
+    }
+
     /// Its node is on the way to page `v`.
     pub open spec fn at_node<C: PageTableConfig>(self, g: Locks, m: Tree, v: nat) -> bool {
         let k = place::<C>(v, self.l as nat);
@@ -152,18 +162,46 @@ pub fn descend<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, v: usi
         !(f.pte is Table),
     no_unwind
 {
-    let mut l = g.top;
-    let mut pa = g.root;
-    let mut up = g.root;
+    proof {
+        lemma_top_place::<C>(g.rng(), v as nat);
+    }
+    descend_from::<C>(g, Tracked(m), v, g.root, g.top, g.root)
+}
+
+/// As [`descend`], from the node of level `top` at `start` on, which is below the one at `above`.
+#[inline(always)]
+pub(super) fn descend_from<C: PageTableConfig>(
+    g: &Locks,
+    Tracked(m): Tracked<&Tree>,
+    v: usize,
+    start: usize,
+    top: u8,
+    above: usize,
+) -> (f: Found)
+    requires
+        g.ok::<C>(*m),
+        g.s <= v < g.e,
+        1 <= top <= g.top,
+        top < g.top ==> up_ok::<C>(*m, v as nat, top as nat, above),
+        m.dom().contains(place::<C>(v as nat, top as nat)),
+        m[place::<C>(v as nat, top as nat)].pa() == start,
+    ensures
+        f.l <= top,
+        f.ok::<C>(*g, *m, v as nat),
+        !(f.pte is Table),
+    no_unwind
+{
+    let mut l = top;
+    let mut pa = start;
+    let mut up = above;
     proof {
         C::Consts::consts_ok();
-        lemma_top_place::<C>(g.rng(), v as nat);
     }
     loop
         invariant
             g.ok::<C>(*m),
             g.s <= v < g.e,
-            1 <= l <= g.top <= 5,
+            1 <= l <= top <= g.top <= 5,
             l < g.top ==> up_ok::<C>(*m, v as nat, l as nat, up),
             m.dom().contains(place::<C>(v as nat, l as nat)),
             m[place::<C>(v as nat, l as nat)].pa() == pa,
@@ -204,11 +242,16 @@ pub proof fn lemma_toks<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree, k: Plac
     }
 }
 
+/// The nodes of `m` are in `m2`.
+pub open spec fn same_nodes(m: Tree, m2: Tree) -> bool {
+    forall|k: Place| #[trigger] m.dom().contains(k) ==> m2.dom().contains(k) && m2[k].pa() == m[k].pa()
+}
+
 /// `m2` is `m` after entry `i` of `k` became `v`, which owns `f`.
 pub open spec fn is_replaced<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree, k: Place, i: int, v: u64) -> bool {
     &&& g.ok::<C>(m2)
     &&& m2.dom() == m.dom()
-    &&& m2[k].pa() == m[k].pa()
+    &&& same_nodes(m, m2)
     &&& ent::<C>(m2, k, i) == meaning::<C>(v, k.0)
     &&& forall|p: nat|
         g.s <= p < g.e ==> #[trigger] g.at::<C>(m2, p) == (if through::<C>(p, k, i) { trans::<C>(m2, k.0, p) } else { g.at::<C>(m, p) })

@@ -13,6 +13,7 @@ use super::geometry::*;
 #[cfg(verus_keep_ghost)]
 use super::life::*;
 use super::lock::*;
+use super::near::*;
 #[cfg(verus_keep_ghost)]
 use super::node::*;
 use super::ops::*;
@@ -192,7 +193,7 @@ impl<C: PageTableConfig> Session<C> {
     }
 
     /// The end of `len` bytes from here, as a page.
-    fn end_of(&self, len: usize) -> (r: Result<usize, PageTableError>)
+    pub(super) fn end_of(&self, len: usize) -> (r: Result<usize, PageTableError>)
         ensures
             r matches Ok(end) ==> self.v <= end <= self.g.e && (end - self.v) * PAGE_SIZE == len,
     {
@@ -325,7 +326,7 @@ impl<C: PageTableConfig> Session<C> {
             use_type_invariant(&*self);
         }
         let end = self.end_of(len)?;
-        let (p, f) = next_mapped::<C>(&self.g, Tracked(self.tree.borrow()), self.v, end);
+        let (p, f) = next_mapped::<C>(&self.g, Tracked(self.tree.borrow()), &mut Near::none::<C>(), self.v, end);
         proof {
             assert forall|q: nat| self.v <= q < p implies !#[trigger] self.mapped().dom().contains(q) by {
                 assert(self.g.at::<C>(self.tree@, q) is None);
@@ -351,7 +352,7 @@ pub(super) open spec fn between(a: nat, b: nat) -> ISet<nat> {
 
 impl<C: PageTableConfig> Session<C> {
     /// The item of a mapping that was taken out.
-    fn item_of(t: TakenLeaf) -> (r: C::Item)
+    pub(super) fn item_of(t: TakenLeaf) -> (r: C::Item)
         requires
             leaf_fits::<C::Consts>(t.pa, t.l as nat),
             C::leaf_ok(t.tok@, t.pa, t.l as nat),
@@ -526,7 +527,7 @@ impl<C: PageTableConfig> Session<C> {
         let end = self.end_of(len)?;
         let ghost m0 = self.tree@;
         let v = self.v;
-        let found = walk::isolate::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, end);
+        let found = walk::isolate::<C>(&self.g, Tracked(self.tree.borrow_mut()), &mut Near::none::<C>(), v, end);
         let ghost m1 = self.tree@;
         proof {
             lemma_same_view::<C>(self.g, m0, m1);
@@ -566,7 +567,7 @@ impl<C: PageTableConfig> Session<C> {
 }
 
 /// What translates the same outside `b` is the same map outside `b`.
-proof fn lemma_view_elsewhere<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree, b: ISet<nat>)
+pub(super) proof fn lemma_view_elsewhere<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree, b: ISet<nat>)
     requires
         forall|w: nat| g.s <= w < g.e && !b.contains(w) ==> #[trigger] g.at::<C>(m2, w) == g.at::<C>(m, w),
     ensures
@@ -600,7 +601,7 @@ proof fn lemma_view_cleared<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree, a: 
 }
 
 /// What translates at the same pages has the same domain.
-proof fn lemma_view_domain<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree)
+pub(super) proof fn lemma_view_domain<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree)
     requires
         forall|w: nat| g.s <= w < g.e ==> (#[trigger] g.at::<C>(m2, w) is Some) == (g.at::<C>(m, w) is Some),
     ensures
@@ -617,7 +618,7 @@ proof fn lemma_view_domain<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree)
 }
 
 /// What translates the same is the same map.
-proof fn lemma_same_view<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree)
+pub(super) proof fn lemma_same_view<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree)
     requires
         g.same::<C>(m, m2),
     ensures

@@ -6,11 +6,14 @@ use super::config::*;
 use super::entry::*;
 use super::geometry::*;
 use super::native::*;
+use super::run::*;
 use super::spec::*;
+#[cfg(verus_keep_ghost)]
+use crate::frame::segment::covers;
 use crate::frame::shared::clone_raw;
 use crate::frame::table::*;
 use crate::frame::token::*;
-use crate::frame::{AnyUFrameMeta, Frame};
+use crate::frame::{AnyUFrameMeta, Frame, Segment, USegment};
 use core::marker::PhantomData;
 use vellum_machine::addr::*;
 use vstd::prelude::*;
@@ -21,6 +24,15 @@ verus! {
 pub struct MappedItem {
     /// The frame; the mapping owns one count of it.
     pub frame: Frame<dyn AnyUFrameMeta>,
+    /// What may be done.
+    pub prop: PageProperty,
+}
+
+/// Base pages that are mapped into user space together: frames that follow each other, with untyped contents, and what
+/// may be done with each.
+pub struct MappedRange {
+    /// The frames; the mappings own one count of each.
+    pub segment: USegment,
     /// What may be done.
     pub prop: PageProperty,
 }
@@ -99,6 +111,48 @@ unsafe impl<G: PagingConsts, E: PageTableEntry<G>> PageTableConfig for UserPt<G,
             requires
                 h <= n,
         ;
+    }
+}
+
+// SAFETY: the contracts are verified.
+unsafe impl<G: PagingConsts, E: PageTableEntry<G>> RunConfig for UserPt<G, E> {
+    type Run = MappedRange;
+
+    open spec fn run_ok(t: LeafTok, pa: usize, n: nat) -> bool {
+        covers::<dyn AnyUFrameMeta>(t, Paddr(pa), Paddr((pa + PAGE_SIZE * n) as usize))
+    }
+
+    closed spec fn raw_run(run: MappedRange) -> (usize, usize, PageProperty) {
+        let (start, end) = (run.segment.start().0, run.segment.end().0);
+        (start, ((end - start) / PAGE_SIZE as int) as usize, run.prop)
+    }
+
+    #[inline(always)]
+    fn run_into_raw(run: MappedRange) -> (r: (usize, usize, PageProperty, Tracked<LeafTok>)) {
+        let MappedRange { segment, prop } = run;
+        let (start, end, toks) = segment.into_parts();
+        (start.0, (end.0 - start.0) / PAGE_SIZE, prop, toks)
+    }
+
+    #[inline(always)]
+    unsafe fn run_from_raw(pa: usize, n: usize, prop: PageProperty, tok: Tracked<LeafTok>) -> (r: MappedRange) {
+        proof {
+            assert(PAGE_SIZE * n >= 0) by (nonlinear_arith);
+        }
+        MappedRange { segment: Segment::from_parts(Paddr(pa), Paddr(pa + PAGE_SIZE * n), tok), prop }
+    }
+
+    proof fn split_run(tracked t: &mut LeafTok, pa: usize, n: nat) -> (tracked r: LeafTok) {
+        assert(PAGE_SIZE * n == PAGE_SIZE + PAGE_SIZE * (n - 1)) by (nonlinear_arith);
+        assert(PAGE_SIZE * (n - 1) >= 0) by (nonlinear_arith)
+            requires
+                n >= 1,
+        ;
+        assert(has_frame::<dyn AnyUFrameMeta>(*t, Paddr(pa)));
+        let tracked tok = t.tracked_remove(Paddr(pa));
+        let tracked mut r = Map::tracked_empty();
+        r.tracked_insert(Paddr(pa), tok);
+        r
     }
 }
 

@@ -7,6 +7,7 @@ use super::geometry::*;
 use super::life::*;
 #[cfg(verus_keep_ghost)]
 use super::lock::*;
+use super::near::*;
 use super::node::*;
 use super::ops::*;
 #[cfg(verus_keep_ghost)]
@@ -65,11 +66,16 @@ pub(super) proof fn lemma_absent<C: PageTableConfig>(g: Locks, m: Tree, v: nat, 
 }
 
 /// The next page in `[v, end)` at which something is mapped, or `end`.
-pub fn next_mapped<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, v: usize, end: usize) -> (r: (usize, Option<Found>))
+pub fn next_mapped<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, near: &mut Near, v: usize, end: usize) -> (r: (
+    usize,
+    Option<Found>,
+))
     requires
         g.ok::<C>(*m),
         g.s <= v <= end <= g.e,
+        old(near).ok::<C>(*g, *m),
     ensures
+        final(near).ok::<C>(*g, *m),
         v <= r.0 <= end,
         g.nothing_in::<C>(*m, v as nat, r.0 as nat),
         match r.1 {
@@ -89,10 +95,11 @@ pub fn next_mapped<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, v:
             g.s <= v <= p <= end <= g.e,
             g.e <= 0x2000_0000_0000,
             1 <= C::Consts::LEVELS <= 5,
+            near.ok::<C>(*g, *m),
             g.nothing_in::<C>(*m, v as nat, p as nat),
         decreases end - p,
     {
-        let f = descend::<C>(g, Tracked(m), p);
+        let f = descend_near::<C>(g, Tracked(m), near, p);
         if let Pte::Leaf(_, _) = f.pte {
             return (p, Some(f));
         }
@@ -457,7 +464,7 @@ proof fn lemma_since<C: PageTableConfig>(g: Locks, m0: Tree, m: Tree)
 
 /// Splits the huge page that was found at page `p` and reaches past `[p, end)`. False: no memory, and nothing
 /// changed.
-fn split<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, p: usize, f: &Found, es: usize, ee: usize, end: usize) -> (r: bool)
+pub(super) fn split<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, p: usize, f: &Found, es: usize, ee: usize, end: usize) -> (r: bool)
     requires
         g.ok::<C>(*old(m)),
         g.s <= p < end <= g.e,
@@ -469,6 +476,7 @@ fn split<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, p: usize
     ensures
         g.ok::<C>(*final(m)),
         g.same::<C>(*old(m), *final(m)),
+        same_nodes(*old(m), *final(m)),
     no_unwind
 {
     let ghost k = place::<C>(p as nat, f.l as nat);
@@ -483,14 +491,16 @@ fn split<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, p: usize
 
 /// The next mapping in `[v, end)`, split at the borders: its pages `[start, end)` and where it is.
 #[verifier::exec_allows_no_decreases_clause]
-pub fn isolate<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, v: usize, end: usize) -> (r: Option<
+pub fn isolate<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, near: &mut Near, v: usize, end: usize) -> (r: Option<
     Option<(usize, usize, Found)>,
 >)
     requires
         g.ok::<C>(*old(m)),
         g.s <= v <= end <= g.e,
+        old(near).ok::<C>(*g, *old(m)),
     ensures
         g.ok::<C>(*final(m)),
+        final(near).ok::<C>(*g, *final(m)),
         g.same::<C>(*old(m), *final(m)),
         match r {
             None => true,
@@ -516,8 +526,9 @@ pub fn isolate<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, v:
             g.s <= v <= end <= g.e,
             g.e <= 0x2000_0000_0000,
             1 <= C::Consts::LEVELS <= 5,
+            near.ok::<C>(*g, *m),
     {
-        let (p, found) = next_mapped::<C>(g, Tracked(m), v, end);
+        let (p, found) = next_mapped::<C>(g, Tracked(m), near, v, end);
         let Some(f) = found else {
             return Some(None);
         };
@@ -526,7 +537,11 @@ pub fn isolate<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, v:
             return Some(Some((p, ee, f)));
         }
         let ghost m1 = *m;
-        if !split::<C>(g, Tracked(m), p, &f, es, ee, end) {
+        let done = split::<C>(g, Tracked(m), p, &f, es, ee, end);
+        proof {
+            near.lemma_stays::<C>(*g, m1, *m);
+        }
+        if !done {
             return None;
         }
         proof {
@@ -548,6 +563,12 @@ pub open spec fn whole<C: PageTableConfig>(g: Locks, m: Tree, p: usize, ee: usiz
         p <= w < ee <==> #[trigger] pre(nr::<C>(), w, (f.l - 1) as nat) == pre(nr::<C>(), p as nat, (f.l - 1) as nat)
 }
 
+/// Where `m` has leaves, `m2` has them.
+pub open spec fn same_leaves<C: PageTableConfig>(m: Tree, m2: Tree) -> bool {
+    &&& m2.dom() == m.dom()
+    &&& forall|k: Place, i: int| m.dom().contains(k) && 0 <= i < 512 ==> (#[trigger] ent::<C>(m2, k, i) is Leaf) == (ent::<C>(m, k, i) is Leaf)
+}
+
 /// Rewrites the leaf that was found on the way to page `v`: it becomes `leaf`, which maps the same address. What the
 /// walker notes meanwhile stays noted.
 #[verifier::exec_allows_no_decreases_clause]
@@ -560,6 +581,7 @@ fn rewrite_leaf<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, v
         meaning::<C>(leaf, f.l as nat) matches Pte::Leaf(a, _) && a == f.pte->Leaf_0,
     ensures
         is_replaced::<C>(*g, *old(m), *final(m), place::<C>(v as nat, f.l as nat), idx::<C>(v as nat, f.l as nat), leaf),
+        same_leaves::<C>(*old(m), *final(m)),
         C::Entry::noted(leaf).up_to(
             C::Entry::noted(final(m)[place::<C>(v as nat, f.l as nat)].words()[idx::<C>(v as nat, f.l as nat)]),
         ),
@@ -599,6 +621,12 @@ fn rewrite_leaf<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, v
                 proof {
                     assert(m.dom() =~= m0.dom());
                     lemma_replaced::<C>(*g, m0, *m, k, i as int, new);
+                    assert forall|k2: Place, i2: int| m0.dom().contains(k2) && 0 <= i2 < 512 implies (#[trigger] ent::<C>(*m, k2, i2) is Leaf) == (
+                    ent::<C>(m0, k2, i2) is Leaf) by {
+                        if k2 != k {
+                            assert(m[k2] == m0[k2]);
+                        }
+                    }
                 }
                 return ;
             },
@@ -620,6 +648,8 @@ pub fn set_property<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree
         C::Entry::holds(prop),
     ensures
         g.ok::<C>(*final(m)),
+        same_nodes(*old(m), *final(m)),
+        same_leaves::<C>(*old(m), *final(m)),
         forall|w: nat|
             g.s <= w < g.e ==> #[trigger] g.at::<C>(*final(m), w) == (if p <= w < ee {
                 Some(((g.at::<C>(*old(m), w)->0).0, prop))

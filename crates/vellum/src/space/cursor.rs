@@ -1,7 +1,9 @@
 //! Locked ranges of a space.
 use super::error::VmSpaceError;
 use super::vm_space::VmSpace;
-use crate::page_table::{self, AccessType, Fragment, MappedItem, PageProperty, UserPtConfig};
+use crate::page_table::{
+    self, AccessType, Fragment, MappedItem, MappedRange, PageProperty, Replaced, UserPtConfig,
+};
 use crate::tlb::{FlushOwed, Shootdown, TlbFlushOp, TlbFlusher};
 use core::fmt;
 use core::ops::Range;
@@ -68,6 +70,35 @@ impl fmt::Display for MapError {
 }
 
 impl core::error::Error for MapError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+/// Frames that were not mapped; they come back.
+pub struct MapRangeError {
+    /// Why.
+    pub error: VmSpaceError,
+    /// What was to be mapped.
+    pub range: MappedRange,
+}
+
+impl fmt::Debug for MapRangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MapRangeError")
+            .field("error", &self.error)
+            .field("segment", &self.range.segment)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for MapRangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl core::error::Error for MapRangeError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         Some(&self.error)
     }
@@ -199,6 +230,31 @@ impl<'a> CursorMut<'a> {
         }
     }
 
+    /// Maps frames that follow each other from the position on, as base pages, and moves past them.
+    ///
+    /// Huge pages in the way are split. What was mapped there before is kept by the flusher until every processor has
+    /// flushed.
+    ///
+    /// # Errors
+    /// The frames come back, and nothing is changed:
+    /// - [`VmSpaceError::OutOfRange`]: they reach past the end of the range.
+    /// - [`VmSpaceError::Global`]: they are to be translated the same way in every space.
+    /// - [`VmSpaceError::NoMemory`]: a frame for a node could not be had.
+    pub fn map_range(&mut self, range: MappedRange) -> Result<(), MapRangeError> {
+        if range.prop.global {
+            return Err(MapRangeError { error: VmSpaceError::Global { va: self.virt_addr() }, range });
+        }
+        let shootdown = &mut self.shootdown;
+        let mut keep = |va, replaced: Replaced<MappedItem>| {
+            shootdown.issue_with(TlbFlushOp::Addr(va), replaced.item.frame.into());
+        };
+        let refused = |refused: page_table::MapError<_>| MapRangeError {
+            error: refused.error.into(),
+            range: refused.item,
+        };
+        self.inner.map_range(range, &mut keep).map_err(refused)
+    }
+
     /// Unmaps everything in the next `len` bytes, moves past them, and returns how many base pages were
     /// mapped there.
     ///
@@ -291,23 +347,36 @@ impl<'a> CursorMut<'a> {
     /// Changes the property of every mapping in the next `len` bytes, moves past them, and returns how many
     /// base pages were changed. The flushes are issued.
     ///
+    /// Large pages are split at the borders first. If `op` panics, what was changed before stays changed, and the
+    /// position is that of the mapping for which it was called.
+    ///
     /// # Errors
-    /// As for [`protect_next`](Self::protect_next), but what was changed before the mapping that could not be
-    /// stays changed, and the position is after it.
+    /// As for [`protect_next`](Self::protect_next): nothing is changed, but for
+    /// - [`VmSpaceError::Global`]: what was changed before the mapping stays changed, and the position is that of the
+    ///   mapping.
     pub fn protect(
         &mut self,
         len: usize,
         mut op: impl FnMut(PageProperty) -> PageProperty,
     ) -> Result<usize, VmSpaceError> {
-        let end = check_len(&self.range(), self.virt_addr(), len)?;
-        let mut bytes = 0;
-        while self.virt_addr() < end {
-            let left = end.0 - self.virt_addr().0;
-            let Some(Protected { range, owed }) = self.protect_next(left, &mut op)? else { break };
-            bytes += range.end.0 - range.start.0;
-            self.shootdown.pay(owed);
+        check_len(&self.range(), self.virt_addr(), len)?;
+        let shootdown = &mut self.shootdown;
+        let mut global = false;
+        let mut each = |range: Range<Vaddr>, before| {
+            let after = op(before);
+            global = after.global;
+            if global {
+                return None;
+            }
+            // Before the change, so that nothing between them can lose it.
+            shootdown.issue(covering(range));
+            Some(after)
+        };
+        let pages = self.inner.protect(len, &mut each)?;
+        if global {
+            return Err(VmSpaceError::Global { va: self.virt_addr() });
         }
-        Ok(bytes / PAGE_SIZE)
+        Ok(pages)
     }
 
     /// Returns the flusher of the changes that are made through this cursor.

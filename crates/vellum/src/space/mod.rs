@@ -24,10 +24,12 @@ mod fault;
 mod vm_space;
 
 pub use active::init;
-pub use cursor::{Cursor, CursorMut, MapError, Protected, Slot};
+pub use cursor::{Cursor, CursorMut, MapError, MapRangeError, Protected, Slot};
 pub use error::VmSpaceError;
 pub use fault::FaultError;
 pub use vellum_machine::fault::{Access as FaultAccess, PageFault};
 pub use vm_space::{USER_TOP, VmSpace};
 
-pub use crate::page_table::{Access, AccessedDirty, CachePolicy, MappedItem, PageProperty, SoftBits};
+pub use crate::page_table::{
+    Access, AccessedDirty, CachePolicy, MappedItem, MappedRange, PageProperty, SoftBits,
+};

@@ -215,6 +215,21 @@ impl<M: ?Sized + FrameKind> Segment<M> {
         (start, end, toks)
     }
 
+    /// Puts it together.
+    #[verus_spec(r =>
+        requires
+            is_range(start, end),
+            covers::<M>(toks@, start, end),
+        ensures
+            r.spans(start, end),
+        opens_invariants none
+        no_unwind
+    )]
+    #[inline(always)]
+    pub(crate) fn from_parts(start: Paddr, end: Paddr, toks: Toks) -> Self {
+        Segment { parts: Owned::new(Parts { start, end, toks, kind: PhantomData }) }
+    }
+
     /// Where it starts and ends.
     #[verus_spec(r =>
         ensures

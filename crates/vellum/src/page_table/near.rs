@@ -1,0 +1,122 @@
+//! Where the way down to a page ended: the way to the pages beside it starts there.
+#![cfg_attr(not(verus_keep_ghost), allow(unused_variables, reason = "what only the proofs use"))]
+#![allow(clippy::extra_unused_type_parameters, reason = "the contracts use them")]
+use super::config::*;
+use super::geometry::*;
+use super::ops::*;
+use super::tree::*;
+#[cfg(verus_keep_ghost)]
+use super::walk::lemma_total;
+use vstd::prelude::*;
+
+verus! {
+
+/// A node below the top of a locked sub-tree, and the pages `[start, end)` that it covers. None where there are no pages.
+pub struct Near {
+    pa: usize,
+    l: u8,
+    /// The physical address of its parent.
+    up: usize,
+    start: usize,
+    end: usize,
+}
+
+impl Near {
+    /// It is in the tree.
+    pub closed spec fn ok<C: PageTableConfig>(self, g: Locks, m: Tree) -> bool {
+        self.start < self.end ==> {
+            let k = place::<C>(self.start as nat, self.l as nat);
+            &&& 1 <= self.l < g.top
+            &&& m.dom().contains(k)
+            &&& m[k].pa() == self.pa
+            &&& up_ok::<C>(m, self.start as nat, self.l as nat, self.up)
+            &&& forall|w: nat|
+                self.start <= w < self.end ==> #[trigger] pre(nr::<C>(), w, self.l as nat) == pre(
+                    nr::<C>(),
+                    self.start as nat,
+                    self.l as nat,
+                )
+        }
+    }
+
+    /// No node.
+    #[inline(always)]
+    pub fn none<C: PageTableConfig>() -> (r: Near)
+        ensures
+            forall|g: Locks, m: Tree| #[trigger] r.ok::<C>(g, m),
+        opens_invariants none
+        no_unwind
+    {
+        Near { pa: 0, l: 0, up: 0, start: 0, end: 0 }
+    }
+
+    /// The node at which the way to page `v` ended.
+    #[inline(always)]
+    fn of<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, v: usize, f: &Found) -> (r: Near)
+        requires
+            g.ok::<C>(*m),
+            g.s <= v < g.e,
+            f.ok::<C>(*g, *m, v as nat),
+            f.l < g.top,
+        ensures
+            r.ok::<C>(*g, *m),
+        no_unwind
+    {
+        proof {
+            C::Consts::consts_ok();
+            lemma_total::<C>();
+        }
+        let (start, end) = entry_range::<C::Consts>(v, f.l + 1);
+        proof {
+            assert(pre(nr::<C>(), start as nat, f.l as nat) == pre(nr::<C>(), v as nat, f.l as nat));
+            lemma_pre_above(nr::<C>(), start as nat, v as nat, f.l as nat, (f.l + 1) as nat);
+        }
+        Near { pa: f.pa, l: f.l, up: f.up, start, end }
+    }
+
+    /// Nodes that stay keep it.
+    pub proof fn lemma_stays<C: PageTableConfig>(self, g: Locks, m: Tree, m2: Tree)
+        requires
+            self.ok::<C>(g, m),
+            same_nodes(m, m2),
+        ensures
+            self.ok::<C>(g, m2),
+    {
+        let k = place::<C>(self.start as nat, self.l as nat);
+        let k2 = place::<C>(self.start as nat, (self.l + 1) as nat);
+        assert(self.start < self.end ==> m.dom().contains(k) && m.dom().contains(k2));
+    }
+}
+
+/// As [`descend`], and notes where the way ended.
+#[inline(always)]
+pub fn descend_near<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, near: &mut Near, v: usize) -> (f: Found)
+    requires
+        g.ok::<C>(*m),
+        g.s <= v < g.e,
+        old(near).ok::<C>(*g, *m),
+    ensures
+        f.ok::<C>(*g, *m, v as nat),
+        !(f.pte is Table),
+        final(near).ok::<C>(*g, *m),
+    no_unwind
+{
+    if v >= near.start && v < near.end {
+        proof {
+            lemma_pre_above(nr::<C>(), near.start as nat, v as nat, near.l as nat, (near.l + 1) as nat);
+        }
+        let f = descend_from::<C>(g, Tracked(m), v, near.pa, near.l, near.up);
+        if f.l != near.l {
+            *near = Near::of::<C>(g, Tracked(m), v, &f);
+        }
+        f
+    } else {
+        let f = descend::<C>(g, Tracked(m), v);
+        if f.l < g.top {
+            *near = Near::of::<C>(g, Tracked(m), v, &f);
+        }
+        f
+    }
+}
+
+} // verus!

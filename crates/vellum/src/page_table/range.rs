@@ -1,0 +1,328 @@
+//! What cursors do to whole ranges.
+#![expect(unsafe_code, reason = "takes runs apart and puts them together again, each once")]
+#![cfg_attr(not(verus_keep_ghost), allow(unused_variables, reason = "what only the proofs use"))]
+use super::config::*;
+use super::cursor::*;
+use super::cut::*;
+use super::entry::*;
+use super::error::*;
+use super::geometry::*;
+use super::near::*;
+#[cfg(verus_keep_ghost)]
+use super::ops::*;
+use super::run::*;
+use super::session::*;
+#[cfg(verus_keep_ghost)]
+use super::spec::*;
+#[cfg(verus_keep_ghost)]
+use super::tree::*;
+use super::walk;
+use super::walk::*;
+use core::ops::Range;
+use vellum_machine::addr::*;
+use vstd::prelude::*;
+
+verus! {
+
+/// Where the mappings go that [`CursorMut::map_range`] replaces.
+pub trait ReplacedSink<I> {
+    /// Takes the mapping that was at `va`; it is to be kept until the translation caches have forgotten it.
+    fn take(&mut self, va: Vaddr, replaced: Replaced<I>);
+}
+
+#[verifier::external]
+impl<I, F: FnMut(Vaddr, Replaced<I>)> ReplacedSink<I> for F {
+    fn take(&mut self, va: Vaddr, replaced: Replaced<I>) {
+        self(va, replaced);
+    }
+}
+
+/// What a closure does to each mapping in [`CursorMut::protect`].
+pub trait ProtectEach {
+    /// The new property of the mapping at these addresses; `None`: it stays as it is, and so do those after it.
+    fn apply(&mut self, range: Range<Vaddr>, prop: PageProperty) -> Option<PageProperty>;
+}
+
+#[verifier::external]
+impl<F: FnMut(Range<Vaddr>, PageProperty) -> Option<PageProperty>> ProtectEach for F {
+    fn apply(&mut self, range: Range<Vaddr>, prop: PageProperty) -> Option<PageProperty> {
+        self(range, prop)
+    }
+}
+
+/// How many of the pages `[a, b)` are mapped.
+pub(super) open spec fn nr_mapped(map: IMap<nat, (nat, PageProperty)>, a: nat, b: nat) -> nat
+    decreases b,
+{
+    if b <= a {
+        0
+    } else {
+        nr_mapped(map, a, (b - 1) as nat) + if map.dom().contains((b - 1) as nat) { 1nat } else { 0nat }
+    }
+}
+
+/// Where all pages are mapped, or none, they count so.
+proof fn lemma_nr_mapped(map: IMap<nat, (nat, PageProperty)>, a: nat, b: nat, c: nat, all: bool)
+    requires
+        a <= b <= c,
+        forall|w: nat| b <= w < c ==> #[trigger] map.dom().contains(w) == all,
+    ensures
+        nr_mapped(map, a, c) == nr_mapped(map, a, b) + if all { (c - b) as nat } else { 0nat },
+    decreases c,
+{
+    if c > b {
+        lemma_nr_mapped(map, a, b, (c - 1) as nat, all);
+    }
+}
+
+/// In `m2` the pages `[a, b)` map where they did in `m`, all others also how they did.
+pub(super) open spec fn recoloured<C: PageTableConfig>(map: IMap<nat, (nat, PageProperty)>, map2: IMap<nat, (nat, PageProperty)>, a: nat, b: nat) -> bool {
+    &&& map2.dom() == map.dom()
+    &&& forall|w: nat| #[trigger] map.dom().contains(w) ==> map2[w].0 == map[w].0 && (map2[w] == map[w] || a <= w < b)
+}
+
+impl<C: RunConfig> Session<C> {
+    pub(super) fn map_range<S: ReplacedSink<C::Item>>(&mut self, run: C::Run, sink: &mut S) -> (r: Result<(), MapError<C::Run>>)
+        ensures
+            final(self).g == old(self).g,
+            match r {
+                Ok(()) => {
+                    let (pa, n, prop) = C::raw_run(run);
+                    let b = between(old(self).v as nat, (old(self).v + n) as nat);
+                    &&& final(self).v == old(self).v + n
+                    &&& forall|w: nat|
+                        old(self).v <= w < old(self).v + n ==> #[trigger] final(self).mapped().contains_pair(
+                            w,
+                            ((pa + PAGE_SIZE * (w - old(self).v)) as nat, prop),
+                        )
+                    &&& final(self).mapped().remove_keys(b) == old(self).mapped().remove_keys(b)
+                },
+                Err(e) => final(self).mapped() == old(self).mapped() && final(self).v == old(self).v && C::raw_run(e.item) == C::raw_run(run),
+            },
+    {
+        proof {
+            use_type_invariant(&*self);
+        }
+        let (pa, n, prop, tok) = C::run_into_raw(run);
+        let start = self.v;
+        let ghost m0 = self.tree@;
+        if n > self.g.e - start || !C::Entry::can_hold(prop) {
+            let error = if C::Entry::can_hold(prop) {
+                PageTableError::OutOfRange { va: self.va() }
+            } else {
+                PageTableError::Unrepresentable { prop }
+            };
+            // SAFETY: these are the parts of the run.
+            return Err(MapError { error, item: unsafe { C::run_from_raw(pa, n, prop, tok) } });
+        }
+        let end = start + n;
+        if !make_leaf_nodes::<C>(&self.g, Tracked(self.tree.borrow_mut()), start, end) {
+            proof {
+                lemma_same_view::<C>(self.g, m0, self.tree@);
+            }
+            // SAFETY: these are the parts of the run.
+            return Err(MapError { error: PageTableError::NoMemory, item: unsafe { C::run_from_raw(pa, n, prop, tok) } });
+        }
+        proof {
+            lemma_filled_none::<C>(self.g, m0, self.tree@, start as nat, pa, prop);
+            assert(PAGE_SIZE * 0 == 0);
+        }
+        let mut tok = tok;
+        while self.v < end
+            invariant
+                self.wf(),
+                self.g == old(self).g,
+                m0 == old(self).tree@,
+                start == old(self).v,
+                start <= self.v <= end == start + n <= self.g.e,
+                run_fits(pa, n as nat),
+                C::Entry::holds(prop),
+                C::run_ok(tok@, (pa + PAGE_SIZE * (self.v - start)) as usize, (end - self.v) as nat),
+                has_leaf_nodes::<C>(self.tree@, start as nat, end as nat),
+                is_filled::<C>(self.g, m0, self.tree@, start as nat, self.v as nat, pa, prop),
+            decreases end - self.v,
+        {
+            let ghost m1 = self.tree@;
+            let v = self.v;
+            proof {
+                lemma_run_tail(pa, n as nat, (v - start) as nat);
+            }
+            let a = pa + PAGE_SIZE * (v - start);
+            let (next, old) = fill_next::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, end, a, prop, &mut tok);
+            proof {
+                lemma_filled_more::<C>(self.g, m0, m1, self.tree@, start as nat, v as nat, next as nat, pa, prop);
+            }
+            self.v = next;
+            if let Some(t) = old {
+                proof {
+                    lemma_run_tail(pa, n as nat, (next - start) as nat);
+                }
+                // SAFETY: these are the pages of the run that are left.
+                let rest = unsafe { C::run_from_raw(pa + PAGE_SIZE * (next - start), end - next, prop, tok) };
+                let ad = C::Entry::accessed_dirty(t.word);
+                let va = va_of::<C>(t.start);
+                // Should it panic, the rest of the run is dropped, and what is mapped so far stays.
+                sink.take(va, Replaced { item: Self::item_of(t), ad });
+                tok = C::run_into_raw(rest).3;
+            }
+        }
+        proof {
+            lemma_view_filled::<C>(self.g, m0, self.tree@, start as nat, end as nat, pa, prop);
+        }
+        Ok(())
+    }
+}
+
+impl<C: PageTableConfig> Session<C> {
+    pub(super) fn protect<F: ProtectEach>(&mut self, len: usize, op: &mut F) -> (r: Result<usize, PageTableError>)
+        ensures
+            final(self).g == old(self).g,
+            match r {
+                Ok(n) => {
+                    &&& (final(self).v - old(self).v) * PAGE_SIZE <= len
+                    &&& recoloured::<C>(old(self).mapped(), final(self).mapped(), old(self).v as nat, final(self).v as nat)
+                    &&& n == nr_mapped(old(self).mapped(), old(self).v as nat, final(self).v as nat)
+                },
+                Err(PageTableError::Unrepresentable { .. }) => recoloured::<C>(
+                    old(self).mapped(),
+                    final(self).mapped(),
+                    old(self).v as nat,
+                    final(self).v as nat,
+                ),
+                Err(_) => final(self).mapped() == old(self).mapped() && final(self).v == old(self).v,
+            },
+    {
+        proof {
+            use_type_invariant(&*self);
+            C::Consts::consts_ok();
+            lemma_total::<C>();
+        }
+        let end = self.end_of(len)?;
+        let start = self.v;
+        let ghost m0 = self.tree@;
+        if start == end {
+            return Ok(0);
+        }
+        let done = cut_borders::<C>(&self.g, Tracked(self.tree.borrow_mut()), start, end);
+        proof {
+            lemma_same_view::<C>(self.g, m0, self.tree@);
+        }
+        if !done {
+            return Err(PageTableError::NoMemory);
+        }
+        let mut near = Near::none::<C>();
+        let mut changed: usize = 0;
+        while self.v < end
+            invariant
+                self.wf(),
+                self.g == old(self).g,
+                start == old(self).v,
+                start <= self.v <= end <= self.g.e <= 0x2000_0000_0000,
+                (end - start) * PAGE_SIZE == len,
+                1 <= C::Consts::LEVELS <= 5,
+                near.ok::<C>(self.g, self.tree@),
+                cut::<C>(self.tree@, self.v as nat),
+                cut::<C>(self.tree@, end as nat),
+                recoloured::<C>(old(self).mapped(), self.mapped(), start as nat, self.v as nat),
+                changed == nr_mapped(old(self).mapped(), start as nat, self.v as nat),
+                changed <= self.v - start,
+            decreases end - self.v,
+        {
+            let v = self.v;
+            let ghost m1 = self.tree@;
+            let (p, found) = next_mapped::<C>(&self.g, Tracked(self.tree.borrow()), &mut near, v, end);
+            proof {
+                lemma_none_mapped::<C>(self.g, m1, old(self).mapped(), start as nat, v as nat, p as nat);
+            }
+            self.v = p;
+            let Some(f) = found else {
+                break ;
+            };
+            let (es, ee) = entry_range::<C::Consts>(p, f.l);
+            proof {
+                lemma_between_cuts::<C>(self.g, m1, v as nat, end as nat, p as nat, f, es as nat, ee as nat);
+            }
+            let (_, prop) = f.pte.as_leaf();
+            // Should it panic, what was changed so far stays changed, and the cursor is at this mapping.
+            let Some(prop) = op.apply(va_of::<C>(p)..va_of::<C>(ee), prop) else {
+                return Ok(changed);
+            };
+            if !C::Entry::can_hold(prop) {
+                return Err(PageTableError::Unrepresentable { prop });
+            }
+            walk::set_property::<C>(&self.g, Tracked(self.tree.borrow_mut()), p, ee, &f, prop);
+            self.v = ee;
+            changed += ee - p;
+            proof {
+                near.lemma_stays::<C>(self.g, m1, self.tree@);
+                lemma_cut_behind::<C>(self.g, m1, self.tree@, p, ee, f);
+                lemma_cut_stays::<C>(m1, self.tree@, end as nat);
+                lemma_recoloured::<C>(self.g, m1, self.tree@, old(self).mapped(), start as nat, p, ee, f, prop);
+            }
+        }
+        Ok(changed)
+    }
+}
+
+/// Pages that are not mapped do not count.
+proof fn lemma_none_mapped<C: PageTableConfig>(g: Locks, m: Tree, map: IMap<nat, (nat, PageProperty)>, a: nat, b: nat, c: nat)
+    requires
+        g.nothing_in::<C>(m, b, c),
+        a <= b <= c,
+        g.s <= b,
+        c <= g.e,
+        map.dom() == view::<C>(m, g.rng()).dom(),
+    ensures
+        nr_mapped(map, a, c) == nr_mapped(map, a, b),
+{
+    assert forall|w: nat| b <= w < c implies #[trigger] map.dom().contains(w) == false by {
+        assert(g.at::<C>(m, w) is None);
+        assert(!view::<C>(m, g.rng()).dom().contains(w));
+    }
+    lemma_nr_mapped(map, a, b, c, false);
+}
+
+/// One mapping more has another property.
+proof fn lemma_recoloured<C: PageTableConfig>(
+    g: Locks,
+    m: Tree,
+    m2: Tree,
+    map: IMap<nat, (nat, PageProperty)>,
+    a: nat,
+    p: usize,
+    ee: usize,
+    f: Found,
+    prop: PageProperty,
+)
+    requires
+        g.ok::<C>(m),
+        whole::<C>(g, m, p, ee, f),
+        a <= p,
+        recoloured::<C>(map, view::<C>(m, g.rng()), a, p as nat),
+        forall|w: nat|
+            g.s <= w < g.e ==> #[trigger] g.at::<C>(m2, w) == (if p <= w < ee {
+                Some(((g.at::<C>(m, w)->0).0, prop))
+            } else {
+                g.at::<C>(m, w)
+            }),
+    ensures
+        recoloured::<C>(map, view::<C>(m2, g.rng()), a, ee as nat),
+        nr_mapped(map, a, ee as nat) == nr_mapped(map, a, p as nat) + (ee - p),
+{
+    lemma_whole_leaf_mapped::<C>(g, m, p, ee, f);
+    lemma_view_domain::<C>(g, m, m2);
+    let (v1, v2) = (view::<C>(m, g.rng()), view::<C>(m2, g.rng()));
+    assert forall|w: nat| p <= w < ee implies #[trigger] map.dom().contains(w) == true by {
+        assert(g.at::<C>(m, w) is Some);
+        assert(v1.dom().contains(w));
+    }
+    lemma_nr_mapped(map, a, p as nat, ee as nat, true);
+    assert forall|w: nat| #[trigger] map.dom().contains(w) implies v2[w].0 == map[w].0 && (v2[w] == map[w] || a <= w < ee) by {
+        assert(v1.dom().contains(w));
+        let _ = g.at::<C>(m2, w);
+        let _ = g.at::<C>(m, w);
+        assert(v1[w].0 == map[w].0);
+    }
+}
+
+} // verus!
