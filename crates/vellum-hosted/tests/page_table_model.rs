@@ -5,10 +5,10 @@ use page_table_support::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use vellum::frame::UFrame;
+use vellum::frame::{UFrame, USegment};
 use vellum::page_table::{
-    AccessedDirty, CursorMut, DetachedNode, FourLevel, Fragment, MappedItem, PageProperty, PageTable,
-    PageTableError, PagingConsts, TinyTree, UserPt,
+    AccessedDirty, CursorMut, DetachedNode, FourLevel, Fragment, MappedItem, MappedRange, PageProperty,
+    PageTable, PageTableError, PagingConsts, Replaced, TinyTree, UserPt,
 };
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
 
@@ -66,6 +66,18 @@ enum Step {
         len: Option<usize>,
         prop: PageProperty,
     },
+    /// The `nth` allocation fails, if there are so many.
+    MapRange {
+        frames: Range<usize>,
+        prop: PageProperty,
+        nth: u64,
+    },
+    /// The operation refuses after so many mappings.
+    ProtectAll {
+        len: Option<usize>,
+        prop: PageProperty,
+        mappings: usize,
+    },
     Find {
         len: Option<usize>,
     },
@@ -120,6 +132,13 @@ fn a_step<G: Shape>() -> impl Strategy<Value = Step> {
         2 => a_len::<G>().prop_map(|len| Step::Take { len }),
         1 => a_len::<G>().prop_map(|len| Step::TakeAll { len }),
         2 => (a_len::<G>(), any_property()).prop_map(|(len, prop)| Step::Protect { len, prop }),
+        3 => (0..=FRAMES, 0..=FRAMES, any_property(), 0..8_u64).prop_map(|(a, b, prop, nth)| Step::MapRange {
+            frames: a.min(b)..a.max(b),
+            prop,
+            nth: nth.saturating_sub(4),
+        }),
+        2 => (a_len::<G>(), any_property(), 0..9_usize)
+            .prop_map(|(len, prop, mappings)| Step::ProtectAll { len, prop, mappings }),
         1 => a_len::<G>().prop_map(|len| Step::Find { len }),
         1 => Just(Step::Query),
         3 => a_page::<G>().prop_map(|page| Step::Jump { to: page * PAGE_SIZE }),
@@ -170,11 +189,14 @@ struct Mapped {
 struct Model {
     pages: BTreeMap<usize, Mapped>,
     frames: Vec<UFrame>,
+    /// The same frames.
+    segment: USegment,
 }
 
 impl Model {
     fn new() -> Model {
-        Model { pages: BTreeMap::new(), frames: (0..FRAMES).map(|_| user_frame()).collect() }
+        let segment = user_segment(FRAMES);
+        Model { pages: BTreeMap::new(), frames: segment.clone().collect(), segment }
     }
 
     fn item(&self, frame: usize, prop: PageProperty) -> MappedItem {
@@ -189,11 +211,11 @@ impl Model {
         assert_eq!((item.frame.start_paddr(), item.prop), (self.frames[frame].start_paddr(), prop));
     }
 
-    /// The model has a count of each frame, and each mapping one.
+    /// The model has two counts of each frame, and each mapping one.
     fn check_counts(&self) {
         for (n, frame) in self.frames.iter().enumerate() {
             let mappings = self.pages.values().filter(|mapped| mapped.frame == n).count() as u64;
-            assert_eq!(frame.reference_count(), 1 + mappings, "handles of frame {n}");
+            assert_eq!(frame.reference_count(), 2 + mappings, "handles of frame {n}");
         }
     }
 
@@ -260,6 +282,8 @@ impl<'a, G: Shape> Session<'a, G> {
             Step::Take { len } => drop(self.take(len)),
             Step::TakeAll { len } => self.take_all(len),
             Step::Protect { len, prop } => self.protect(len, prop),
+            Step::MapRange { frames, prop, nth } => self.map_range(frames, prop, nth),
+            Step::ProtectAll { len, prop, mappings } => self.protect_all(len, prop, mappings),
             Step::Find { len } => self.find(len),
             Step::Query => self.query(),
             Step::Jump { to } => self.jump(to),
@@ -375,6 +399,60 @@ impl<'a, G: Shape> Session<'a, G> {
         if let Some(page) = first {
             self.model.pages.get_mut(&page).unwrap().prop = prop;
         }
+    }
+
+    fn map_range(&mut self, frames: Range<usize>, prop: PageProperty, nth: u64) {
+        let bytes = frames.start * PAGE_SIZE..frames.end * PAGE_SIZE;
+        let segment = self.model.segment.slice(bytes).unwrap();
+        let run = segment.start_paddr()..segment.end_paddr();
+        let mut replaced = Vec::new();
+        let mut sink = |at, old: Replaced<MappedItem>| replaced.push((at, old));
+        let cursor = &mut self.cursor;
+        let outcome = with_failure(nth, || cursor.map_range(MappedRange { segment, prop }, &mut sink));
+        if let Err(refused) = outcome {
+            let fits = frames.len() * PAGE_SIZE <= self.rest();
+            let out = PageTableError::OutOfRange { va: va(self.at) };
+            assert_eq!(refused.error, if fits { PageTableError::NoMemory } else { out });
+            assert!(nth > 0 || !fits);
+            let segment = refused.item.segment;
+            assert_eq!((segment.start_paddr()..segment.end_paddr(), refused.item.prop), (run, prop));
+            return assert!(replaced.is_empty());
+        }
+        let mut expected = Vec::new();
+        for frame in frames {
+            let old = self.model.pages.insert(self.at, Mapped { frame, prop, ad: UNUSED });
+            expected.extend(old.map(|old| (va(self.at), old)));
+            self.at += 1;
+        }
+        assert_eq!(replaced.len(), expected.len());
+        for ((at, found), (page, old)) in replaced.into_iter().zip(expected) {
+            assert_eq!((at, found.ad), (page, old.ad));
+            self.model.assert_is(&found.item, old.frame, old.prop);
+        }
+    }
+
+    fn protect_all(&mut self, len: Option<usize>, prop: PageProperty, mappings: usize) {
+        let (window, len) = self.window(len);
+        let mut seen = Vec::new();
+        let outcome = self.cursor.protect(len, &mut |range: Range<Vaddr>, old| {
+            seen.push((range, old));
+            (seen.len() <= mappings).then_some(prop)
+        });
+        let Ok(window) = window else {
+            assert_eq!((outcome.err(), seen), (window.err(), Vec::new()));
+            return;
+        };
+        let mut pages = self.model.pages.range_mut(window.clone());
+        let mut expected = Vec::new();
+        for (page, mapped) in pages.by_ref().take(mappings) {
+            expected.push((vas(*page..page + 1), mapped.prop));
+            mapped.prop = prop;
+        }
+        assert_eq!(outcome, Ok(expected.len()));
+        let next = pages.next();
+        self.at = next.as_ref().map_or(window.end, |(page, _)| **page);
+        expected.extend(next.map(|(page, mapped)| (vas(*page..page + 1), mapped.prop)));
+        assert_eq!(seen, expected);
     }
 
     fn find(&mut self, len: Option<usize>) {

@@ -2,8 +2,11 @@
 mod space_support;
 
 use space_support::*;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use vellum::frame::USegment;
+use vellum::frame::allocator::FrameAllocOptions;
 use vellum::io::{UntypedMem, VmReader, VmWriter};
-use vellum::space::{Access, MappedItem, PageProperty, SoftBits, VmSpace, VmSpaceError};
+use vellum::space::{Access, MappedItem, MappedRange, PageProperty, SoftBits, VmSpace, VmSpaceError};
 use vellum_machine::addr::{PAGE_SIZE, Vaddr};
 use vellum_machine::user;
 
@@ -176,6 +179,69 @@ fn a_whole_range_is_protected_and_none_keeps_its_frames() {
         assert!((0..40).all(|n| load(page(n)).is_err()));
         assert_eq!(change(Access::R), Ok(40));
         assert!((0..40).all(|n| load(page(n)) == Ok(n as u64) && store(page(n), 1).is_err()));
+    });
+}
+
+#[test]
+fn a_segment_is_mapped_at_once_and_what_it_replaces_is_not_seen_any_more() {
+    on_machine(|| {
+        let space = active_space();
+        map_pages(&space, 2..12, Access::RW);
+        (2..12).for_each(|n| store(page(n), 1).unwrap());
+        let free = count_free();
+        let segment = FrameAllocOptions::new().alloc_segment(20).unwrap();
+        let frames: Vec<_> = segment.clone().map(|frame| frame.start_paddr()).collect();
+        let mut cursor = space.cursor_mut(pages(0..21)).unwrap();
+        let range = MappedRange { segment: segment.into(), prop: PageProperty::user(Access::RW) };
+        cursor.map_range(range).unwrap();
+        assert_eq!(cursor.virt_addr(), page(20));
+        let too_long: USegment = FrameAllocOptions::new().alloc_segment(2).unwrap().into();
+        let paddr = too_long.start_paddr();
+        let range = MappedRange { segment: too_long, prop: PageProperty::user(Access::R) };
+        let refused = cursor.map_range(range).unwrap_err();
+        assert_eq!(refused.error, VmSpaceError::OutOfRange { va: page(20) });
+        assert_eq!(refused.range.segment.start_paddr(), paddr);
+        let range = MappedRange { segment: refused.range.segment, prop: PageProperty::kernel(Access::R) };
+        let refused = cursor.map_range(range).unwrap_err();
+        assert_eq!(refused.error, VmSpaceError::Global { va: page(20) });
+        drop((cursor, refused));
+        assert!((0..20).all(|n| load(page(n)) == Ok(0)));
+        assert!(load(page(20)).is_err());
+        let mut cursor = space.cursor(pages(0..20)).unwrap();
+        for (n, frame) in frames.into_iter().enumerate() {
+            cursor.jump(page(n)).unwrap();
+            assert_eq!(cursor.query().unwrap().item.unwrap().frame.start_paddr(), frame);
+        }
+        drop(cursor);
+        assert_eq!(count_free(), free - 10);
+    });
+}
+
+#[test]
+fn a_protect_that_panics_or_is_refused_flushes_what_it_changed() {
+    on_machine(|| {
+        let space = active_space();
+        map_pages(&space, 0..40, Access::RW);
+        (0..40).for_each(|n| store(page(n), 1).unwrap());
+        let mut calls = 0;
+        let mut cursor = space.cursor_mut(pages(0..40)).unwrap();
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            cursor.protect(40 * PAGE_SIZE, |prop| {
+                calls += 1;
+                assert!(calls <= 3, "enough");
+                prop.with_access(Access::R)
+            })
+        }));
+        assert!(outcome.is_err());
+        assert_eq!(cursor.virt_addr(), page(3));
+        let global = cursor.protect(2 * PAGE_SIZE, |prop| {
+            calls += 1;
+            PageProperty { global: calls == 6, ..prop.with_access(Access::R) }
+        });
+        assert_eq!(global, Err(VmSpaceError::Global { va: page(4) }));
+        assert_eq!(cursor.virt_addr(), page(4));
+        drop(cursor);
+        assert_eq!((0..40).filter(|n| store(page(*n), 2).is_err()).collect::<Vec<_>>(), [0, 1, 2, 3]);
     });
 }
 

@@ -9,8 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-use vellum::frame::UFrame;
 use vellum::frame::allocator::{self, FrameAllocOptions};
+use vellum::frame::{UFrame, USegment};
 use vellum::page_table::{Access, AccessedDirty, CachePolicy, PageProperty, PagingConsts, SoftBits};
 use vellum_hosted::{Machine, MachineConfig};
 use vellum_machine::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr, Vaddr};
@@ -79,6 +79,11 @@ pub fn with_failure<R>(nth: u64, f: impl FnOnce() -> R) -> R {
 /// A frame of zeros.
 pub fn user_frame() -> UFrame {
     FrameAllocOptions::new().alloc_frame().expect("a frame is free").into()
+}
+
+/// Frames of zeros that follow each other.
+pub fn user_segment(frames: usize) -> USegment {
+    FrameAllocOptions::new().alloc_segment(frames).expect("frames are free").into()
 }
 
 /// The pages in a range of addresses from `base` on.

@@ -10,7 +10,8 @@
 //!
 //! A node that was emptied is unlinked, marked stray, and becomes a frame again once every processor was outside
 //! every cursor. Reading order: `geometry`, `entry`, `config`; `protocol` and `spec` (what is proved about nodes);
-//! `node`, `life`, `world` (single steps); `tree`, `subtree`, `ops`, `walk`, `put`, `way`, `lock` (sub-trees); `session`, `cursor`, `table`.
+//! `node`, `life`, `world` (single steps); `tree`, `subtree`, `ops`, `near`, `walk`, `put`, `way`, `run`, `cut`, `lock` (sub-trees);
+//! `session`, `range`, `cursor`, `table`.
 
 pub mod config;
 mod cursor;
