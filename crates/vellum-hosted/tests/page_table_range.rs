@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use vellum::frame::USegment;
 use vellum::page_table::{
     Access, AccessedDirty, FourLevel, Fragment, KernelPt, MappedItem, MappedRange, PageProperty, PageTable,
-    PageTableError, Replaced, Untracked, UserPt, defer,
+    PageTableError, Replaced, Untracked, UserPt,
 };
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
 
@@ -289,7 +289,7 @@ fn what_was_mapped_as_a_range_is_taken_one_by_one() {
         while let Some(fragment) = cursor.take_next((BIG * PAGE_SIZE) - cursor.virt_addr().0).unwrap() {
             match fragment {
                 Fragment::Leaf { va, item, .. } => taken.push((va, item.frame)),
-                Fragment::Node(node) => defer(node),
+                Fragment::Node(node) => drop(node),
             }
         }
         let expected: Vec<_> = (0..3).map(|n| (va(n), frame_of(&segment, n))).collect();
