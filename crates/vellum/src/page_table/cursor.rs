@@ -7,6 +7,7 @@ use super::range::*;
 use super::run::*;
 use super::session::*;
 use super::table::*;
+use super::unmap::*;
 use super::way::*;
 use core::marker::PhantomData;
 use core::ops::Range;
@@ -272,6 +273,18 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     /// [`PageTableError::OutOfRange`]: the cursor is at the end of its range.
     pub fn note(&mut self, access: AccessType) -> Result<bool, PageTableError> {
         self.session.get_mut().note(access)
+    }
+
+    /// Takes everything in the next `len` bytes out, goes past them, and returns how many base pages were mapped there.
+    ///
+    /// What is taken out goes to `sink`, as from [`take_next`](Self::take_next). Huge pages are split at the borders first, so
+    /// that nothing is refused half way. If `sink` panics, what was taken out before is, and the position is past it.
+    ///
+    /// # Errors
+    ///
+    /// As [`take_next`](Self::take_next); nothing was taken out.
+    pub fn unmap(&mut self, len: usize, sink: &mut impl FragmentSink<C>) -> Result<usize, PageTableError> {
+        self.session.get_mut().unmap(len, sink)
     }
 
     /// Gives the next mapping within `len` bytes the property that `op` makes of its own, goes past it, and returns

@@ -212,6 +212,52 @@ pub(super) proof fn lemma_cut_stays<C: PageTableConfig>(m: Tree, m2: Tree, x: na
     }
 }
 
+/// Where leaves go and none comes, the same places divide none.
+pub(super) proof fn lemma_cut_fewer<C: PageTableConfig>(m: Tree, m2: Tree, x: nat)
+    requires
+        cut::<C>(m, x),
+        fewer_leaves::<C>(m, m2),
+    ensures
+        cut::<C>(m2, x),
+{
+    assert forall|l: nat|
+        1 <= l && m2.dom().contains(#[trigger] place::<C>(x, l)) && low(nr::<C>(), x, (l - 1) as nat) != 0 implies !(ent::<C>(
+        m2,
+        place::<C>(x, l),
+        idx::<C>(x, l),
+    ) is Leaf) by {
+        lemma_same_entry::<C>(x, x, l);
+        let e = ent::<C>(m2, place::<C>(x, l), idx::<C>(x, l));
+    }
+}
+
+/// Behind pages that map nothing from such a place on there is another one.
+pub(super) proof fn lemma_cut_later<C: PageTableConfig>(g: Locks, m: Tree, v: nat, p: nat)
+    requires
+        g.ok::<C>(m),
+        cut::<C>(m, v),
+        g.s <= v <= p <= g.e,
+        g.nothing_in::<C>(m, v, p),
+    ensures
+        cut::<C>(m, p),
+{
+    assert forall|l: nat|
+        1 <= l && m.dom().contains(#[trigger] place::<C>(p, l)) && low(nr::<C>(), p, (l - 1) as nat) != 0 implies !(ent::<C>(
+        m,
+        place::<C>(p, l),
+        idx::<C>(p, l),
+    ) is Leaf) by {
+        if v < p {
+            let z = (p - 1) as nat;
+            lemma_before::<C>(p, (l - 1) as nat);
+            lemma_same_entry::<C>(z, p, l);
+            assert(node_ok::<C>(m, g.rng(), place::<C>(p, l)));
+            lemma_via::<C>(m, g.rng(), l, g.top as nat, z);
+            assert(g.at::<C>(m, z) is None);
+        }
+    }
+}
+
 /// The first leaf between two places that divide none lies between them.
 pub(super) proof fn lemma_between_cuts<C: PageTableConfig>(g: Locks, m: Tree, v: nat, end: nat, p: nat, f: Found, es: nat, ee: nat)
     requires

@@ -10,7 +10,9 @@ use super::retired::*;
 use super::session::va_of;
 #[cfg(verus_keep_ghost)]
 use super::spec::*;
-use super::walk::*;
+use super::take::*;
+#[cfg(verus_keep_ghost)]
+use super::walk::lemma_total;
 use super::world::World;
 use core::marker::PhantomData;
 use core::ops::Range;

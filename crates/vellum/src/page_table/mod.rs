@@ -44,7 +44,9 @@ pub(crate) mod spec;
 #[cfg(verus_keep_ghost)]
 mod subtree;
 mod table;
+mod take;
 pub(crate) mod tree;
+mod unmap;
 mod user;
 mod walk;
 mod way;
@@ -68,5 +70,6 @@ pub use retired::RetiredNode;
 pub use riscv::{RiscVEntry, Sv39, Sv48};
 pub use run::RunConfig;
 pub use table::PageTable;
+pub use unmap::FragmentSink;
 pub use user::{MappedItem, MappedRange, UserPt, UserPtConfig};
 pub use x86_64::{FourLevel, TinyTree, X86Entry};

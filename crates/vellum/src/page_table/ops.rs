@@ -247,12 +247,19 @@ pub open spec fn same_nodes(m: Tree, m2: Tree) -> bool {
     forall|k: Place| #[trigger] m.dom().contains(k) ==> m2.dom().contains(k) && m2[k].pa() == m[k].pa()
 }
 
+/// Where `m2` has leaves, `m` has them.
+pub open spec fn fewer_leaves<C: PageTableConfig>(m: Tree, m2: Tree) -> bool {
+    forall|k: Place, i: int|
+        m2.dom().contains(k) && 0 <= i < 512 && (#[trigger] ent::<C>(m2, k, i)) is Leaf ==> m.dom().contains(k) && ent::<C>(m, k, i) is Leaf
+}
+
 /// `m2` is `m` after entry `i` of `k` became `v`, which owns `f`.
 pub open spec fn is_replaced<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree, k: Place, i: int, v: u64) -> bool {
     &&& g.ok::<C>(m2)
     &&& m2.dom() == m.dom()
     &&& same_nodes(m, m2)
     &&& ent::<C>(m2, k, i) == meaning::<C>(v, k.0)
+    &&& !(meaning::<C>(v, k.0) is Leaf) ==> fewer_leaves::<C>(m, m2)
     &&& forall|p: nat|
         g.s <= p < g.e ==> #[trigger] g.at::<C>(m2, p) == (if through::<C>(p, k, i) { trans::<C>(m2, k.0, p) } else { g.at::<C>(m, p) })
 }
@@ -347,6 +354,21 @@ pub proof fn lemma_replaced<C: PageTableConfig>(g: Locks, m0: Tree, m: Tree, k: 
     lemma_set::<C>(m0, m, g.rng(), k, i);
     let top = place::<C>(g.s as nat, g.top as nat);
     assert(m[top].info == m0[top].info);
+    if !(meaning::<C>(v, k.0) is Leaf) {
+        assert forall|k2: Place, j: int|
+            m.dom().contains(k2) && 0 <= j < 512 && (#[trigger] ent::<C>(m, k2, j)) is Leaf implies m0.dom().contains(k2) && ent::<C>(
+            m0,
+            k2,
+            j,
+        ) is Leaf by {
+            if k2 == k {
+                assert(j != i);
+                assert(m[k].words()[j] == m0[k].words()[j]);
+            } else {
+                assert(m[k2] == m0[k2]);
+            }
+        }
+    }
 }
 
 /// The entries of a new node that continue what the word `e` at level `l` maps.
@@ -639,6 +661,7 @@ pub(super) fn detach<C: PageTableConfig>(
             } else {
                 g.at::<C>(*old(m), v)
             }),
+        fewer_leaves::<C>(*old(m), *final(m)),
         o@.ok::<C>(*g.w, cpa, (k.0 - 1) as nat),
         o@.copy@.words == old(m)[child::<C>(k, i as int)].words(),
     no_unwind
@@ -683,6 +706,19 @@ pub(super) fn detach<C: PageTableConfig>(
     proof {
         assert(m.dom() =~= m0.dom().remove(c));
         lemma_prune::<C>(m0, *m, r, k, i as int);
+        assert forall|k2: Place, j: int|
+            m.dom().contains(k2) && 0 <= j < 512 && (#[trigger] ent::<C>(*m, k2, j)) is Leaf implies m0.dom().contains(k2) && ent::<C>(
+            m0,
+            k2,
+            j,
+        ) is Leaf by {
+            if k2 == k {
+                assert(j != i);
+                assert(m[k].words()[j] == m0[k].words()[j]);
+            } else {
+                assert(m[k2] == m0[k2]);
+            }
+        }
         assert forall|k2: Place| m.dom().contains(k2) implies #[trigger] tok_ok::<C>(m[k2], k2, *g.w, g.reader@) by {
             assert(tok_ok::<C>(m0[k2], k2, *g.w, g.reader@));
         }

@@ -14,7 +14,9 @@ use super::ops::*;
 #[cfg(verus_keep_ghost)]
 use super::protocol::*;
 use super::spec::*;
+use super::take::*;
 use super::tree::*;
+#[cfg(verus_keep_ghost)]
 use super::walk::*;
 #[cfg(verus_keep_ghost)]
 use super::world::World;

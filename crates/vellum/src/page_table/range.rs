@@ -51,7 +51,7 @@ impl<F: FnMut(Range<Vaddr>, PageProperty) -> Option<PageProperty>> ProtectEach f
 }
 
 /// How many of the pages `[a, b)` are mapped.
-pub(super) open spec fn nr_mapped(map: IMap<nat, (nat, PageProperty)>, a: nat, b: nat) -> nat
+pub open spec fn nr_mapped(map: IMap<nat, (nat, PageProperty)>, a: nat, b: nat) -> nat
     decreases b,
 {
     if b <= a {
@@ -62,7 +62,7 @@ pub(super) open spec fn nr_mapped(map: IMap<nat, (nat, PageProperty)>, a: nat, b
 }
 
 /// Where all pages are mapped, or none, they count so.
-proof fn lemma_nr_mapped(map: IMap<nat, (nat, PageProperty)>, a: nat, b: nat, c: nat, all: bool)
+pub(super) proof fn lemma_nr_mapped(map: IMap<nat, (nat, PageProperty)>, a: nat, b: nat, c: nat, all: bool)
     requires
         a <= b <= c,
         forall|w: nat| b <= w < c ==> #[trigger] map.dom().contains(w) == all,

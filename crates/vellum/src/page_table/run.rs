@@ -15,7 +15,9 @@ use super::protocol::*;
 #[cfg(verus_keep_ghost)]
 use super::session::*;
 use super::spec::*;
+use super::take::TakenLeaf;
 use super::tree::*;
+#[cfg(verus_keep_ghost)]
 use super::walk::*;
 #[cfg(verus_keep_ghost)]
 use super::world::World;

@@ -26,6 +26,7 @@ use super::spec::*;
 #[cfg(verus_keep_ghost)]
 use super::subtree::*;
 use super::table::*;
+use super::take::*;
 use super::tree::*;
 use super::walk;
 use super::walk::*;
@@ -364,6 +365,26 @@ impl<C: PageTableConfig> Session<C> {
         unsafe { C::item_from_raw(t.pa, t.l, t.prop, t.tok) }
     }
 
+    /// A mapping that was taken out, for the caller.
+    pub(super) fn fragment_of(t: TakenLeaf) -> (r: Fragment<C>)
+        requires
+            leaf_fits::<C::Consts>(t.pa, t.l as nat),
+            C::leaf_ok(t.tok@, t.pa, t.l as nat),
+            t.start <= C::TOP_HI * pages(nr::<C>(), (C::Consts::LEVELS - 1) as nat),
+        ensures
+            r matches Fragment::Leaf { va, item, .. } && (va.0 - C::VA_BASE) / PAGE_SIZE as int == t.start && C::raw(item) == (
+                t.pa,
+                t.l as nat,
+                t.prop,
+            ),
+        no_unwind
+    {
+        let ad = C::Entry::accessed_dirty(t.word);
+        let va = va_of::<C>(t.start);
+        let item = Self::item_of(t);
+        Fragment::Leaf { va, item, ad }
+    }
+
     pub(super) fn map(&mut self, item: C::Item) -> (r: Result<Option<Replaced<C::Item>>, MapError<C::Item>>)
         ensures
             final(self).g == old(self).g,
@@ -468,7 +489,7 @@ impl<C: PageTableConfig> Session<C> {
         let end = self.end_of(len)?;
         let ghost m0 = self.tree@;
         let v = self.v;
-        let Some((next, taken)) = walk::take_next::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, end) else {
+        let Some((next, taken)) = take_next::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, end) else {
             proof {
                 lemma_same_view::<C>(self.g, m0, self.tree@);
             }
@@ -477,15 +498,11 @@ impl<C: PageTableConfig> Session<C> {
         self.v = next;
         match taken {
             Taken::Leaf(t) => {
-                let ad = C::Entry::accessed_dirty(t.word);
-                let va = va_of::<C>(t.start);
                 proof {
                     lemma_view_cleared::<C>(self.g, m0, self.tree@, t.start as nat, t.end as nat);
                     assert(self.g.at::<C>(m0, t.start as nat) is Some);
-                    assert((va.0 - C::VA_BASE) / PAGE_SIZE as int == t.start);
                 }
-                let item = Self::item_of(t);
-                Ok(Some(Fragment::Leaf { va, item, ad }))
+                Ok(Some(Self::fragment_of(t)))
             },
             Taken::Node(t) => {
                 let (start, end) = (t.start, t.end);

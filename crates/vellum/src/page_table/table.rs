@@ -17,7 +17,9 @@ use super::retired::*;
 use super::session::*;
 #[cfg(verus_keep_ghost)]
 use super::spec::*;
+use super::take::*;
 use super::tree::*;
+#[cfg(verus_keep_ghost)]
 use super::walk::*;
 use super::way::*;
 use super::world::*;

@@ -262,34 +262,23 @@ impl<'a> CursorMut<'a> {
     /// has flushed.
     ///
     /// # Errors
+    /// Nothing is changed:
     /// - [`VmSpaceError::Empty`], [`VmSpaceError::NotAligned`], [`VmSpaceError::Overflow`],
-    ///   [`VmSpaceError::OutOfRange`]: `len` is not one of [`find_next`](Self::find_next); nothing was
-    ///   changed.
-    /// - [`VmSpaceError::NoMemory`]: a large page could not be split at a border of the range; what was
-    ///   unmapped before it stays unmapped, and the position is that of the large page.
+    ///   [`VmSpaceError::OutOfRange`]: `len` is not one of [`find_next`](Self::find_next).
+    /// - [`VmSpaceError::NoMemory`]: a large page could not be split at a border of the range.
     pub fn unmap(&mut self, len: usize) -> Result<usize, VmSpaceError> {
-        let end = check_len(&self.range(), self.virt_addr(), len)?;
-        let mut bytes = 0;
-        let outcome = loop {
-            let at = self.virt_addr();
-            match self.inner.take_next(end.0 - at.0) {
-                Ok(Some(Fragment::Leaf { va, item, .. })) => {
-                    let size = item.frame.size();
-                    bytes += size;
-                    self.shootdown.issue_with(covering(va..Vaddr(va.0 + size)), item.frame.into());
-                }
-                Ok(Some(Fragment::Node(node))) => {
-                    // Also if nothing was mapped in it: a processor may keep the address of the node itself.
-                    bytes += node.nr_pages() * PAGE_SIZE;
-                    let range = node.va_range();
-                    self.shootdown.issue_with(TlbFlushOp::Range(range), node.into());
-                }
-                Ok(None) => break Ok(bytes / PAGE_SIZE),
-                Err(error) => break Err(error.into()),
+        check_len(&self.range(), self.virt_addr(), len)?;
+        let shootdown = &mut self.shootdown;
+        let pages = self.inner.unmap(len, &mut |fragment: Fragment<UserPtConfig>| match fragment {
+            Fragment::Leaf { va, item, .. } => {
+                let range = va..Vaddr(va.0 + item.frame.size());
+                shootdown.issue_with(covering(range), item.frame.into());
             }
-        };
+            // Also if nothing was mapped in it: a processor may keep the address of the node itself.
+            Fragment::Node(node) => shootdown.issue_with(TlbFlushOp::Range(node.va_range()), node.into()),
+        })?;
         self.shootdown.try_dispatch();
-        outcome
+        Ok(pages)
     }
 
     /// Changes the property of the next mapping within `len` bytes and moves past it; moves past all `len`
