@@ -7,10 +7,21 @@
 use crate::addr::Paddr;
 #[cfg(verus_keep_ghost)]
 use crate::model::{Step, WalkerShape, riscv_step, x86_64_step};
-use crate::page::{PagePerm, contents};
+use crate::page::PagePerm;
+#[cfg(not(loom))]
+use crate::page::contents;
 use core::marker::PhantomData;
-use core::sync::atomic::{AtomicU64, Ordering};
+#[cfg(not(loom))]
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering;
 use vstd::prelude::*;
+
+#[cfg(loom)]
+use crate::primitive::AtomicU64;
+
+/// Stand for the first words of the first frames in programs that loom explores, which have no walkers.
+#[cfg(loom)]
+static WATCHED: [[AtomicU64; 2]; 4] = [const { [const { AtomicU64::new(0) }; 2] }; 4];
 
 verus! {
 
@@ -94,6 +105,13 @@ pub open spec fn same_word<F: WalkerFormat>(a: u64, b: u64) -> bool {
     a & !F::noted(b) == b & !F::noted(b)
 }
 
+#[cfg(loom)]
+#[verifier::external]
+fn word(pa: Paddr, i: usize) -> &'static AtomicU64 {
+    &WATCHED[pa.0 / crate::addr::PAGE_SIZE][i]
+}
+
+#[cfg(not(loom))]
 #[verifier::external]
 #[inline(always)]
 fn word(pa: Paddr, i: usize) -> &'static AtomicU64 {

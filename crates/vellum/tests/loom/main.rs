@@ -13,6 +13,7 @@ mod allocator;
 mod frames;
 #[path = "../support/map.rs"]
 mod map;
+mod nodes;
 mod readers;
 mod support;
 mod sync;
