@@ -30,6 +30,8 @@ impl RefCount {
     pub const fn new(value: u64) -> (r: (RefCount, Tracked<PermissionU64>))
         ensures
             r.1@@ == (PermissionDataU64 { patomic: r.0.id(), value }),
+        opens_invariants none
+        no_unwind
     {
         (RefCount { word: AtomicU64::new(value) }, Tracked::assume_new())
     }

@@ -17,6 +17,8 @@ use vellum_machine::page::PagePerm;
 use vellum_machine::ptword;
 #[cfg(verus_keep_ghost)]
 use vellum_machine::readers::NR_COUNTS;
+#[cfg_attr(not(verus_keep_ghost), allow(unused_imports, reason = "names a token"))]
+use vstd::atomic::PermissionU64;
 use vstd::invariant::*;
 use vstd::prelude::*;
 use vstd::resource::ghost_var::*;
@@ -100,7 +102,7 @@ pub(super) fn link_child<C: PageTableConfig>(
         proof {
             if e is Ok {
                 let tracked NodeRes { page, mut auth, kids, info, mut kid_infos, lock, stray, content } = x;
-                let tracked NewNode { own, page: cpage, lock: clock, stray: cstray } = new;
+                let tracked NewNode { own, page: cpage, lock: clock, stray: cstray, below } = new;
                 let tracked (cauth, ccopy) = GhostVarAuth::<Words>::new(Words { words: cpage.words(), kids: Map::empty() });
                 let inf = Info {
                     kind: ni.kind,
@@ -139,7 +141,7 @@ pub(super) fn link_child<C: PageTableConfig>(
                     stray: cstray,
                     content: None,
                 };
-                c = Some(NodeTok { lk: Locked { copy: ccopy, live: clive, leaves }, info: cinfo, prot: cprot });
+                c = Some(NodeTok { lk: Locked { copy: ccopy, live: clive, leaves, below }, info: cinfo, prot: cprot });
                 assert forall|j: int| x.info.value().lo <= j < x.info.value().hi implies #[trigger] x.kid_ok(w.instance(), j) by {
                     assert(x0.kid_ok(w.instance(), j));
                 }
@@ -342,7 +344,7 @@ pub(super) fn unlink_child<C: PageTableConfig>(
         let _ = unsafe { ptword::swap::<FormatOf<C>>(Paddr(pa), i, 0, Tracked(&mut x.page)) };
         proof {
             let tracked NodeRes { page, mut auth, kids, info, kid_infos, lock, stray, content } = x;
-            let tracked NodeTok { lk: Locked { copy, live, leaves }, info: cinfo, prot } = ct;
+            let tracked NodeTok { lk: Locked { copy, live, leaves, below }, info: cinfo, prot } = ct;
             let tracked (_, Tracked(kids), Tracked(ret), Tracked(dead)) = w.instance_ref().unlink(
                 n,
                 i as int,
@@ -352,7 +354,7 @@ pub(super) fn unlink_child<C: PageTableConfig>(
                 live,
             );
             auth.update(&mut t.lk.copy, Words { words: page.words(), kids: kids.value() });
-            o = DetachedTok { retired: RetiredTok { retired: ret, dead, info: cinfo, quiet: Map::tracked_empty() }, copy, leaves };
+            o = DetachedTok { retired: RetiredTok { retired: ret, dead, info: cinfo, below }, copy, leaves };
             let tracked x = NodeRes { page, auth, kids, info, kid_infos, lock, stray, content };
             assert forall|j: int| x.info.value().lo <= j < x.info.value().hi implies #[trigger] x.kid_ok(w.instance(), j) by {
                 assert(x0.kid_ok(w.instance(), j));
@@ -431,7 +433,7 @@ pub(super) fn new_root<C: PageTableConfig>(w: &World, pa: usize, Tracked(new): T
     no_unwind
 {
     let tracked o;
-    let tracked NewNode { own, page, mut lock, stray } = new;
+    let tracked NewNode { own, page, mut lock, stray, below } = new;
     // The lock is still ours: nobody else knows the node.
     let m = node_meta(pa, Tracked(&own));
     m.lock.store_relaxed(Tracked(&mut lock), false);
@@ -463,7 +465,7 @@ pub(super) fn new_root<C: PageTableConfig>(w: &World, pa: usize, Tracked(new): T
                 &mut g.alloc,
                 own,
             );
-            let tracked content = Locked { copy, live, leaves: Map::tracked_empty() };
+            let tracked content = Locked { copy, live, leaves: Map::tracked_empty(), below };
             let tracked kid_infos = Map::tracked_empty();
             let tracked x = NodeRes { page, auth, kids, info: info.clone(), kid_infos, lock, stray, content: Some(content) };
             assert forall|j: int| x.info.value().lo <= j < x.info.value().hi implies #[trigger] x.kid_ok(w.instance(), j) by {
@@ -534,7 +536,7 @@ pub(super) fn retire_root<C: PageTableConfig>(
                 lk.live,
                 root.root,
             );
-            o = RetiredTok { retired, dead, info, quiet: Map::tracked_empty() };
+            o = RetiredTok { retired, dead, info, below: lk.below };
         }
     });
     Tracked(o)
@@ -545,8 +547,8 @@ pub tracked struct RetiredTok {
     pub retired: Nodes::retired,
     pub dead: Nodes::dead,
     pub info: Nodes::info,
-    /// The processors that were seen without readers since.
-    pub quiet: Map<int, Nodes::quiet>,
+    /// Of the word that links it into a stack.
+    pub below: PermissionU64,
 }
 
 impl RetiredTok {
@@ -559,11 +561,17 @@ impl RetiredTok {
         &&& self.dead.element() == self.info.key()
         &&& self.info.value().wf()
         &&& self.info.value().pa == pa
+        &&& self.below@.patomic == self.info.value().own.below_id()
     }
 
-    /// All processors below `c` were without readers since.
-    pub open spec fn quiet_below(&self, w: World, c: int) -> bool {
-        forall|d: int| 0 <= d < c ==> #[trigger] rested(w, self.quiet, self.retired.value(), d)
+    /// Its physical address.
+    pub open spec fn pa(&self) -> usize {
+        self.info.value().pa
+    }
+
+    /// When it was unlinked.
+    pub open spec fn time(&self) -> nat {
+        self.retired.value()
     }
 }
 
@@ -573,13 +581,16 @@ pub(super) proof fn free_node(
     tracked g: &mut WorldRes,
     pa: usize,
     tracked rt: RetiredTok,
+    t: nat,
+    tracked quiet: &Map<int, Nodes::quiet>,
 ) -> (tracked o: (NodeOwn, PagePerm))
     requires
         WorldInv::inv(w.key(), *old(g)),
         w.key().inst == w.instance(),
         w.instance().ncpu() == NR_COUNTS,
         rt.ok(*w, pa),
-        rt.quiet_below(*w, NR_COUNTS as int),
+        rt.time() <= t,
+        rested_below(*w, *quiet, t, NR_COUNTS as int),
     ensures
         WorldInv::inv(w.key(), *final(g)),
         o.0.of(pa),
@@ -589,10 +600,13 @@ pub(super) proof fn free_node(
     let n = rt.info.key();
     let g0 = *g;
     unlinked_node(w, g, pa, &rt);
-    let tracked RetiredTok { retired, dead, info, quiet } = rt;
+    let tracked RetiredTok { retired, dead, info, below } = rt;
+    assert forall|c: int| 0 <= c < NR_COUNTS implies #[trigger] rested(*w, *quiet, retired.value(), c) by {
+        assert(rested(*w, *quiet, t, c));
+    }
     let tracked x = g.nodes.tracked_remove(n);
     let tracked NodeRes { page, auth, kids, info: xinfo, kid_infos, lock, stray, content } = x;
-    let tracked q = gather(w, retired.value(), &quiet, NR_COUNTS as nat);
+    let tracked q = gather(w, retired.value(), quiet, NR_COUNTS as nat);
     let tracked own = w.instance_ref().free(n, q.set(), &mut g.alloc, kids, &info, &retired, dead, &q);
     assert(g.nodes.dom() =~= g.alloc.value());
     assert forall|m: Nid| g.nodes.dom().contains(m) implies #[trigger] g.nodes[m].ok(w.instance(), m) by {
@@ -607,6 +621,11 @@ pub open spec fn rested(w: World, quiet: Map<int, Nodes::quiet>, t: nat, c: int)
     &&& quiet[c].instance_id() == w.instance().id()
     &&& quiet[c].element().0 == c
     &&& quiet[c].element().1 > t
+}
+
+/// There is evidence that each processor below `c` was.
+pub open spec fn rested_below(w: World, quiet: Map<int, Nodes::quiet>, t: nat, c: int) -> bool {
+    forall|d: int| 0 <= d < c ==> #[trigger] rested(w, quiet, t, d)
 }
 
 /// The evidence of all processors below `n`, in one.

@@ -41,6 +41,7 @@ pub(crate) mod riscv;
 mod run;
 mod session;
 pub(crate) mod spec;
+mod stack;
 #[cfg(verus_keep_ghost)]
 mod subtree;
 mod table;
@@ -66,7 +67,7 @@ pub use kernel::{KernelPt, KernelPtConfig, Untracked};
 pub use native::{NativeEntry, NativeShape};
 pub use node_frame::NodeMeta;
 pub use range::{ProtectEach, ReplacedSink};
-pub use retired::RetiredNode;
+pub use retired::{RetiredBatch, RetiredNode};
 pub use riscv::{RiscVEntry, Sv39, Sv48};
 pub use run::RunConfig;
 pub use table::PageTable;

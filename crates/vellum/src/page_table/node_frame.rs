@@ -6,7 +6,7 @@ use crate::frame::erased::*;
 use crate::frame::shared::tear_down;
 use crate::frame::table::*;
 use vellum_machine::addr::*;
-use vellum_machine::atomic::Flag;
+use vellum_machine::atomic::{Flag, RefCount};
 use vellum_machine::page::PagePerm;
 #[cfg(verus_keep_ghost)]
 use vellum_machine::page::zeros;
@@ -21,11 +21,13 @@ pub struct NodeMeta {
     pub(super) lock: Flag,
     /// The node was unlinked.
     pub(super) stray: Flag,
+    /// The physical address of the node below it in a stack of unlinked nodes.
+    pub(super) below: RefCount,
 }
 
 impl AnyFrameMeta for NodeMeta {
     closed spec fn repr(&self) -> Seq<int> {
-        seq![self.lock.id(), self.stray.id()]
+        seq![self.lock.id(), self.stray.id(), self.below.id()]
     }
 }
 
@@ -37,14 +39,16 @@ pub(super) fn node_meta(pa: usize, Tracked(own): Tracked<&NodeOwn>) -> (r: &Node
     ensures
         r.lock.id() == own.lock_id(),
         r.stray.id() == own.stray_id(),
+        r.below.id() == own.below_id(),
     no_unwind
 {
     let slot = slot_of(Paddr(pa));
     let r = slot.meta_with::<NodeMeta>(Tracked(&own.storage));
     proof {
-        assert(typed(*r)->repr =~= seq![r.lock.id(), r.stray.id()]);
+        assert(typed(*r)->repr =~= seq![r.lock.id(), r.stray.id(), r.below.id()]);
         assert(own.storage.content()->repr[0] == r.lock.id());
         assert(own.storage.content()->repr[1] == r.stray.id());
+        assert(own.storage.content()->repr[2] == r.below.id());
     }
     r
 }
@@ -55,6 +59,7 @@ pub tracked struct NewNode {
     pub page: PagePerm,
     pub lock: PermissionBool,
     pub stray: PermissionBool,
+    pub below: PermissionU64,
 }
 
 impl NewNode {
@@ -65,6 +70,7 @@ impl NewNode {
         &&& self.page.pa() == Paddr(pa) && self.page.exclusive()
         &&& self.lock@.patomic == self.own.lock_id() && self.lock@.value
         &&& self.stray@.patomic == self.own.stray_id() && !self.stray@.value
+        &&& self.below@.patomic == self.own.below_id()
     }
 
     /// Its words are zero.
@@ -82,16 +88,18 @@ pub(super) fn alloc_node() -> (r: Option<(usize, Tracked<NewNode>)>)
     let (slot, own) = claim_one().ok()?;
     let (lock, Tracked(lock_perm)) = Flag::new(true);
     let (stray, Tracked(stray_perm)) = Flag::new(false);
-    let frame = FrameAllocOptions::new().build(slot, own, NodeMeta { lock, stray });
-    let ghost repr = seq![lock.id(), stray.id()];
+    let (below, Tracked(below_perm)) = RefCount::new(0);
+    let frame = FrameAllocOptions::new().build(slot, own, NodeMeta { lock, stray, below });
+    let ghost repr = seq![lock.id(), stray.id(), below.id()];
     let (_, Tracked(own)) = frame.into_parts();
     let tracked (own, page) = own.split();
     proof {
         assert(own.storage.content()->repr == repr);
         assert(repr[0] == lock_perm@.patomic);
         assert(repr[1] == stray_perm@.patomic);
+        assert(repr[2] == below_perm@.patomic);
     }
-    let tracked new = NewNode { own, page, lock: lock_perm, stray: stray_perm };
+    let tracked new = NewNode { own, page, lock: lock_perm, stray: stray_perm, below: below_perm };
     Some((pa_of(slot).0, Tracked(new)))
 }
 

@@ -251,6 +251,13 @@ tokenized_state_machine! { Nodes {
         };
     } }
 
+    /// Whoever has the right to free a node reads its metadata.
+    property!{ guard_dead(n: Nid) {
+        have dead >= set { n };
+        have info >= [n => let inf];
+        guard own >= [n => inf.own] by { assert(pre.alloc.contains(n)); };
+    } }
+
     property!{ protected(rid: Rid, n: Nid) {
         have reader >= [rid => let _];
         have prot >= set { (rid, n) };

@@ -62,6 +62,8 @@ pub tracked struct Locked {
     pub live: Nodes::live,
     /// What the leaves own, by entry.
     pub leaves: Map<int, LeafTok>,
+    /// Of the word that links the node into a stack, once it is unlinked.
+    pub below: PermissionU64,
 }
 
 /// What the invariant holds of a node.
@@ -144,7 +146,7 @@ impl NodeOwn {
         &&& self.tok.instance_id() == slot_at(Paddr(pa)).id()
         &&& self.storage.id() == slot_at(Paddr(pa)).storage_id()
         &&& self.storage.holds::<NodeMeta>()
-        &&& self.storage.content()->repr.len() == 2
+        &&& self.storage.content()->repr.len() == 3
         &&& self.vtable.id() == slot_at(Paddr(pa)).vtable_id()
         &&& self.mark.id() == slot_at(Paddr(pa)).mark_id()
         &&& self.vtable.is_init() && self.vtable.value().d.ty() == self.storage.content()->ty
@@ -159,6 +161,11 @@ impl NodeOwn {
     pub open spec fn stray_id(self) -> int {
         self.storage.content()->repr[1]
     }
+
+    /// The identity of the word that links it into a stack.
+    pub open spec fn below_id(self) -> int {
+        self.storage.content()->repr[2]
+    }
 }
 
 impl Locked {
@@ -167,6 +174,7 @@ impl Locked {
         &&& self.copy.id() == inf.copy
         &&& self.live.instance_id() == inst.id()
         &&& self.live.element() == n
+        &&& self.below@.patomic == inf.own.below_id()
     }
 }
 

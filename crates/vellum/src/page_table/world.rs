@@ -3,7 +3,7 @@
 #![cfg_attr(not(verus_keep_ghost), allow(dead_code, unused_variables, reason = "what only the proofs use"))]
 use super::life::RetiredTok;
 #[cfg(verus_keep_ghost)]
-use super::life::free_node;
+use super::life::{free_node, rested_below};
 use super::protocol::*;
 use super::spec::*;
 #[cfg(verus_keep_ghost)]
@@ -301,10 +301,17 @@ impl World {
     }
 
     /// Takes what an unlinked node owned, once all processors were without readers.
-    pub(super) fn take_back(&self, pa: usize, Tracked(rt): Tracked<RetiredTok>) -> (r: (Tracked<NodeOwn>, Tracked<PagePerm>))
+    pub(super) fn take_back(
+        &self,
+        pa: usize,
+        Tracked(rt): Tracked<RetiredTok>,
+        Ghost(t): Ghost<nat>,
+        Tracked(quiet): Tracked<&Map<int, Nodes::quiet>>,
+    ) -> (r: (Tracked<NodeOwn>, Tracked<PagePerm>))
         requires
             rt.ok(*self, pa),
-            rt.quiet_below(*self, NR_COUNTS as int),
+            rt.time() <= t,
+            rested_below(*self, *quiet, t, NR_COUNTS as int),
         ensures
             r.0@.of(pa),
             r.1@.pa() == Paddr(pa),
@@ -317,12 +324,20 @@ impl World {
         let tracked out;
         open_atomic_invariant!(self.inv.borrow() => g => {
             proof {
-                out = free_node(self, &mut g, pa, rt);
+                out = free_node(self, &mut g, pa, rt, t, quiet);
             }
         });
         let tracked (own, page) = out;
         (Tracked(own), Tracked(page))
     }
+}
+
+/// There is one world: [`World::new`] is called once, for [`WORLD`].
+#[verifier::external_body]
+pub(super) proof fn axiom_one_world(tracked a: &World, tracked b: &World)
+    ensures
+        *a == *b,
+{
 }
 
 /// How often the last reader of a processor had left at some time since a node was retired.

@@ -59,7 +59,28 @@ pub fn alloc(request: FrameRequest) -> Option<Paddr> {
     if FAILURE_IN.load(Ordering::Relaxed) != 0 && fails_now() {
         return None;
     }
-    GLOBAL.get()?.alloc(request)
+    let allocator = GLOBAL.get()?;
+    allocator.alloc(request).or_else(|| alloc_after_shortage(*allocator, request))
+}
+
+/// What gives frames back that wait for something.
+static SHORTAGE: Once<fn()> = Once::new();
+
+/// Says what is to be called where no free memory serves a request, before the request is tried once more; the first
+/// that says so is heard.
+///
+/// It may be called from any thread that allocates, whatever locks that has, and neither allocates nor waits.
+#[inline]
+pub(crate) fn on_shortage(give_back: fn()) {
+    if SHORTAGE.get().is_none() {
+        let _ = SHORTAGE.set(give_back);
+    }
+}
+
+#[cold]
+fn alloc_after_shortage(allocator: &dyn GlobalFrameAllocator, request: FrameRequest) -> Option<Paddr> {
+    SHORTAGE.get()?();
+    allocator.alloc(request)
 }
 
 /// Gives frames back to the global allocator; does nothing while there is none.

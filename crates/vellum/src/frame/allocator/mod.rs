@@ -30,6 +30,7 @@ mod withheld;
 pub use alloc_error::AllocError;
 pub use buddy::{BuddyAllocator, BuddyError, Magazine, Marks, Notes, Parts};
 pub use error::AllocInitError;
+pub(crate) use global::on_shortage;
 pub use global::{
     GlobalFrameAllocator, alloc, dealloc, drain, failure_pending, inject_failure, set_global, statistics,
 };
