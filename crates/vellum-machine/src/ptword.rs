@@ -105,19 +105,17 @@ pub open spec fn same_word<F: WalkerFormat>(a: u64, b: u64) -> bool {
     a & !F::noted(b) == b & !F::noted(b)
 }
 
-#[cfg(loom)]
-#[verifier::external]
-fn word(pa: Paddr, i: usize) -> &'static AtomicU64 {
-    &WATCHED[pa.0 / crate::addr::PAGE_SIZE][i]
-}
-
-#[cfg(not(loom))]
 #[verifier::external]
 #[inline(always)]
 fn word(pa: Paddr, i: usize) -> &'static AtomicU64 {
+    #[cfg(loom)]
+    return &WATCHED[pa.0 / crate::addr::PAGE_SIZE][i];
     // SAFETY: every caller holds a permission for the frame at `pa`, so the linear map shows 4096 aligned bytes
     // there for as long as the machine lives, and `i` is below 512; all accesses to them are atomic.
-    unsafe { &*contents(pa).cast::<AtomicU64>().add(i) }
+    #[cfg(not(loom))]
+    unsafe {
+        &*contents(pa).cast::<AtomicU64>().add(i)
+    }
 }
 
 /// Reads a word.
