@@ -1,4 +1,4 @@
-//! Sequences of operations on page tables of user space, of two shapes, against a plain map.
+//! Sequences of operations on page tables of user space, of several shapes and formats, against a plain map.
 mod page_table_support;
 
 use page_table_support::*;
@@ -7,26 +7,96 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use vellum::frame::{UFrame, USegment};
 use vellum::page_table::{
-    AccessedDirty, CursorMut, DetachedNode, FourLevel, Fragment, MappedItem, MappedRange, PageProperty,
-    PageTable, PageTableError, PagingConsts, Replaced, TinyTree, UserPt,
+    Access, AccessType, AccessedDirty, CursorMut, DetachedNode, FourLevel, Fragment, MappedItem, MappedRange,
+    PageProperty, PageTable, PageTableEntry, PageTableError, PagingConsts, Replaced, RiscVEntry, Sv39, Sv48,
+    TinyTree, UserPt, X86Entry,
 };
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
+use vellum_machine::ptword::{Base, Extensions, SvpbmtSvadu};
 
 const KERNEL_HALF: usize = 0xffff_8000_0000_0000;
 const FRAMES: usize = 5;
 
 /// Pages at the borders of nodes of every level.
-trait Shape: PagingConsts {
+trait Shape: PagingConsts + Sized {
     const CLUSTERS: &'static [usize];
     const CLUSTER: usize;
     /// One past the last page of user space.
     const TOP: usize;
+    /// The format of an entry.
+    type Entry: PageTableEntry<Self>;
+
+    /// What a new mapping has noted.
+    fn fresh(prop: PageProperty) -> AccessedDirty;
+
+    /// Notes, as hardware does, that the page at `va` was read, or written.
+    fn note(root: Paddr, va: Vaddr, ad: AccessedDirty);
+
+    /// The level of the word that decides about `va`.
+    fn level(root: Paddr, va: Vaddr) -> u8;
+}
+
+/// The table of a shape.
+type Pt<G> = UserPt<G, <G as Shape>::Entry>;
+
+/// What a shape has with x86-64 entries.
+macro_rules! x86_64 {
+    () => {
+        type Entry = X86Entry<Self>;
+
+        fn fresh(_: PageProperty) -> AccessedDirty {
+            UNUSED
+        }
+
+        fn note(root: Paddr, va: Vaddr, ad: AccessedDirty) {
+            note::<Self>(root, va, ad);
+        }
+
+        fn level(root: Paddr, va: Vaddr) -> u8 {
+            walk::<Self>(root, va).level
+        }
+    };
+}
+
+/// What a shape has with RISC-V entries.
+macro_rules! riscv {
+    ($extensions:ty) => {
+        type Entry = RiscVEntry<Self, $extensions>;
+
+        fn fresh(prop: PageProperty) -> AccessedDirty {
+            let noted = !<$extensions>::SVADU && !prop.user;
+            AccessedDirty { accessed: noted, dirty: noted }
+        }
+
+        fn note(root: Paddr, va: Vaddr, ad: AccessedDirty) {
+            riscv::note::<Self>(root, va, ad);
+        }
+
+        fn level(root: Paddr, va: Vaddr) -> u8 {
+            riscv::decides::<Self>(root, va).1
+        }
+    };
+}
+
+impl Shape for Sv39 {
+    const CLUSTERS: &'static [usize] = &[0, 500, 1 << 10, (1 << 18) - 12, Self::TOP - Self::CLUSTER];
+    const CLUSTER: usize = 24;
+    const TOP: usize = 1 << 26;
+    riscv!(Base);
+}
+
+impl Shape for Sv48 {
+    const CLUSTERS: &'static [usize] = FourLevel::CLUSTERS;
+    const CLUSTER: usize = FourLevel::CLUSTER;
+    const TOP: usize = FourLevel::TOP;
+    riscv!(SvpbmtSvadu);
 }
 
 impl Shape for TinyTree {
     const CLUSTERS: &'static [usize] = &[0];
     const CLUSTER: usize = 32;
     const TOP: usize = 32;
+    x86_64!();
 }
 
 impl Shape for FourLevel {
@@ -34,6 +104,7 @@ impl Shape for FourLevel {
         &[0, 500, 1 << 10, (1 << 18) - 12, (1 << 27) - 12, Self::TOP - Self::CLUSTER];
     const CLUSTER: usize = 24;
     const TOP: usize = 1 << 35;
+    x86_64!();
 }
 
 #[derive(Clone, Debug)]
@@ -90,6 +161,18 @@ enum Step {
         page: usize,
         dirty: bool,
     },
+    /// A page-fault handler notes an access here.
+    Access {
+        access: AccessType,
+    },
+}
+
+fn a_property() -> impl Strategy<Value = PageProperty> {
+    (any_property(), 0..16).prop_map(|(prop, n)| if n == 0 { prop.with_access(Access::X) } else { prop })
+}
+
+fn an_access() -> impl Strategy<Value = AccessType> {
+    prop_oneof![Just(AccessType::Read), Just(AccessType::Write), Just(AccessType::Execute)]
 }
 
 fn a_page<G: Shape>() -> impl Strategy<Value = usize> {
@@ -127,23 +210,24 @@ fn a_len<G: Shape>() -> impl Strategy<Value = Option<usize>> {
 
 fn a_step<G: Shape>() -> impl Strategy<Value = Step> {
     prop_oneof![
-        8 => (0..FRAMES, any_property()).prop_map(|(frame, prop)| Step::Map { frame, prop }),
-        1 => (0..FRAMES, any_property()).prop_map(|(frame, prop)| Step::MapStarved { frame, prop }),
+        8 => (0..FRAMES, a_property()).prop_map(|(frame, prop)| Step::Map { frame, prop }),
+        1 => (0..FRAMES, a_property()).prop_map(|(frame, prop)| Step::MapStarved { frame, prop }),
         2 => a_len::<G>().prop_map(|len| Step::Take { len }),
         1 => a_len::<G>().prop_map(|len| Step::TakeAll { len }),
-        2 => (a_len::<G>(), any_property()).prop_map(|(len, prop)| Step::Protect { len, prop }),
-        3 => (0..=FRAMES, 0..=FRAMES, any_property(), 0..8_u64).prop_map(|(a, b, prop, nth)| Step::MapRange {
+        2 => (a_len::<G>(), a_property()).prop_map(|(len, prop)| Step::Protect { len, prop }),
+        3 => (0..=FRAMES, 0..=FRAMES, a_property(), 0..8_u64).prop_map(|(a, b, prop, nth)| Step::MapRange {
             frames: a.min(b)..a.max(b),
             prop,
             nth: nth.saturating_sub(4),
         }),
-        2 => (a_len::<G>(), any_property(), 0..9_usize)
+        2 => (a_len::<G>(), a_property(), 0..9_usize)
             .prop_map(|(len, prop, mappings)| Step::ProtectAll { len, prop, mappings }),
         1 => a_len::<G>().prop_map(|len| Step::Find { len }),
         1 => Just(Step::Query),
         3 => a_page::<G>().prop_map(|page| Step::Jump { to: page * PAGE_SIZE }),
         1 => an_address::<G>().prop_map(|to| Step::Jump { to }),
         2 => (a_page::<G>(), any::<bool>()).prop_map(|(page, dirty)| Step::Note { page, dirty }),
+        2 => an_access().prop_map(|access| Step::Access { access }),
     ]
 }
 
@@ -185,6 +269,11 @@ struct Mapped {
     ad: AccessedDirty,
 }
 
+/// What either notes.
+fn either(a: AccessedDirty, b: AccessedDirty) -> AccessedDirty {
+    AccessedDirty { accessed: a.accessed || b.accessed, dirty: a.dirty || b.dirty }
+}
+
 /// What the table should hold.
 struct Model {
     pages: BTreeMap<usize, Mapped>,
@@ -220,7 +309,7 @@ impl Model {
     }
 
     /// Compares with what another cursor finds in a range.
-    fn check<G: Shape>(&self, table: &PageTable<UserPt<G>>, range: Range<usize>) {
+    fn check<G: Shape>(&self, table: &PageTable<Pt<G>>, range: Range<usize>) {
         let mut cursor = table.cursor(vas(range.clone())).unwrap();
         assert_eq!(cursor.range(), vas(range.clone()));
         let mut expected = self.pages.range(range.clone());
@@ -244,7 +333,7 @@ impl Model {
 
 /// A cursor, and where it should be.
 struct Session<'a, G: Shape> {
-    cursor: CursorMut<'a, UserPt<G>>,
+    cursor: CursorMut<'a, Pt<G>>,
     root: Paddr,
     range: Range<usize>,
     at: usize,
@@ -252,7 +341,7 @@ struct Session<'a, G: Shape> {
 }
 
 impl<'a, G: Shape> Session<'a, G> {
-    fn new(table: &'a PageTable<UserPt<G>>, range: Range<usize>, model: &'a mut Model) -> Self {
+    fn new(table: &'a PageTable<Pt<G>>, range: Range<usize>, model: &'a mut Model) -> Self {
         let cursor = table.cursor_mut(vas(range.clone())).unwrap();
         let at = range.start;
         Session { cursor, root: table.root_paddr(), range, at, model }
@@ -288,19 +377,25 @@ impl<'a, G: Shape> Session<'a, G> {
             Step::Query => self.query(),
             Step::Jump { to } => self.jump(to),
             Step::Note { page, dirty } => self.note(page, dirty),
+            Step::Access { access } => self.access(access),
         }
         self.check();
     }
 
     fn map(&mut self, frame: usize, prop: PageProperty) {
         let outcome = self.cursor.map(self.model.item(frame, prop));
+        if !G::Entry::can_hold(prop) {
+            let refused = outcome.err().unwrap();
+            assert_eq!(refused.error, PageTableError::Unrepresentable { prop });
+            return self.model.assert_is(&refused.item, frame, prop);
+        }
         if self.at == self.range.end {
             let refused = outcome.err().unwrap();
             assert_eq!(refused.error, PageTableError::OutOfRange { va: va(self.at) });
             return self.model.assert_is(&refused.item, frame, prop);
         }
         let replaced = outcome.map_err(|refused| refused.error).unwrap();
-        let old = self.model.pages.insert(self.at, Mapped { frame, prop, ad: UNUSED });
+        let old = self.model.pages.insert(self.at, Mapped { frame, prop, ad: G::fresh(prop) });
         assert_eq!(replaced.is_some(), old.is_some());
         if let (Some(item), Some(old)) = (replaced, old) {
             self.model.assert_is(&item.item, old.frame, old.prop);
@@ -310,7 +405,8 @@ impl<'a, G: Shape> Session<'a, G> {
     }
 
     fn map_starved(&mut self, frame: usize, prop: PageProperty) {
-        if self.at == self.range.end || walk::<G>(self.root, va(self.at)).level == 1 {
+        let refused = self.at == self.range.end || !G::Entry::can_hold(prop);
+        if refused || G::level(self.root, va(self.at)) == 1 {
             return with_failure(1, || self.map(frame, prop));
         }
         let item = self.model.item(frame, prop);
@@ -356,7 +452,7 @@ impl<'a, G: Shape> Session<'a, G> {
     }
 
     /// A node covered an entry of a level, and has what was mapped below it; outside the window that is nothing.
-    fn keep_what_was_in(&mut self, mut node: DetachedNode<UserPt<G>>, window: &Range<usize>) {
+    fn keep_what_was_in(&mut self, mut node: DetachedNode<Pt<G>>, window: &Range<usize>) {
         let pages = pages_of(0, &node.va_range());
         let covers = |level: u8| G::NR_ENTRIES.pow(u32::from(level));
         assert!((1..G::LEVELS).any(|level| covers(level) == pages.len()));
@@ -393,11 +489,17 @@ impl<'a, G: Shape> Session<'a, G> {
             return;
         };
         let first = self.model.first(window.clone());
+        if first.is_some() && !G::Entry::can_hold(prop) {
+            assert_eq!(protected, Err(PageTableError::Unrepresentable { prop }));
+            return;
+        }
         assert_eq!(protected, Ok(first.map(|page| vas(page..page + 1))));
         self.at = first.map_or(window.end, |page| page + 1);
         assert_eq!(seen, first.map(|page| self.model.pages[&page].prop));
         if let Some(page) = first {
-            self.model.pages.get_mut(&page).unwrap().prop = prop;
+            let mapped = self.model.pages.get_mut(&page).unwrap();
+            mapped.prop = prop;
+            mapped.ad = either(mapped.ad, G::fresh(prop));
         }
     }
 
@@ -412,15 +514,24 @@ impl<'a, G: Shape> Session<'a, G> {
         if let Err(refused) = outcome {
             let fits = frames.len() * PAGE_SIZE <= self.rest();
             let out = PageTableError::OutOfRange { va: va(self.at) };
-            assert_eq!(refused.error, if fits { PageTableError::NoMemory } else { out });
-            assert!(nth > 0 || !fits);
+            let held = G::Entry::can_hold(prop);
+            let should = if !held {
+                PageTableError::Unrepresentable { prop }
+            } else if fits {
+                PageTableError::NoMemory
+            } else {
+                out
+            };
+            assert_eq!(refused.error, should);
+            assert!(nth > 0 || !fits || !held);
             let segment = refused.item.segment;
             assert_eq!((segment.start_paddr()..segment.end_paddr(), refused.item.prop), (run, prop));
             return assert!(replaced.is_empty());
         }
+        assert!(G::Entry::can_hold(prop));
         let mut expected = Vec::new();
         for frame in frames {
-            let old = self.model.pages.insert(self.at, Mapped { frame, prop, ad: UNUSED });
+            let old = self.model.pages.insert(self.at, Mapped { frame, prop, ad: G::fresh(prop) });
             expected.extend(old.map(|old| (va(self.at), old)));
             self.at += 1;
         }
@@ -442,11 +553,21 @@ impl<'a, G: Shape> Session<'a, G> {
             assert_eq!((outcome.err(), seen), (window.err(), Vec::new()));
             return;
         };
+        if let Some(page) = self.model.first(window.clone())
+            && mappings > 0
+            && !G::Entry::can_hold(prop)
+        {
+            assert_eq!(outcome, Err(PageTableError::Unrepresentable { prop }));
+            assert_eq!(seen, vec![(vas(page..page + 1), self.model.pages[&page].prop)]);
+            self.at = page;
+            return;
+        }
         let mut pages = self.model.pages.range_mut(window.clone());
         let mut expected = Vec::new();
         for (page, mapped) in pages.by_ref().take(mappings) {
             expected.push((vas(*page..page + 1), mapped.prop));
             mapped.prop = prop;
+            mapped.ad = either(mapped.ad, G::fresh(prop));
         }
         assert_eq!(outcome, Ok(expected.len()));
         let next = pages.next();
@@ -505,9 +626,21 @@ impl<'a, G: Shape> Session<'a, G> {
         };
         let access = mapped.prop.access;
         let ad = AccessedDirty { accessed: access.readable(), dirty: dirty && access.writable() };
-        note::<G>(self.root, va(page), ad);
-        mapped.ad.accessed |= ad.accessed;
-        mapped.ad.dirty |= ad.dirty;
+        G::note(self.root, va(page), ad);
+        mapped.ad = either(mapped.ad, ad);
+    }
+
+    fn access(&mut self, access: AccessType) {
+        let noted = self.cursor.note(access);
+        if self.at == self.range.end {
+            assert_eq!(noted, Err(PageTableError::OutOfRange { va: va(self.at) }));
+            return;
+        }
+        let mapped = self.model.pages.get_mut(&self.at).filter(|mapped| mapped.prop.access.permits(access));
+        assert_eq!(noted, Ok(mapped.is_some()));
+        if let Some(mapped) = mapped {
+            mapped.ad = either(mapped.ad, AccessedDirty::of_access(access));
+        }
     }
 
     /// Compares all that the cursor sees with the model, and the counts of the frames.
@@ -536,7 +669,7 @@ impl<'a, G: Shape> Session<'a, G> {
     }
 }
 
-fn carry_out<G: Shape>(table: &PageTable<UserPt<G>>, model: &mut Model, op: Op) {
+fn carry_out<G: Shape>(table: &PageTable<Pt<G>>, model: &mut Model, op: Op) {
     match op {
         Op::Session { range, steps } => {
             let mut session = Session::new(table, range, model);
@@ -557,7 +690,7 @@ fn sequence<G: Shape>(ops: Vec<Op>, emptied: bool) {
     with_failure(0, || ());
     let before = count_free();
     let mut model = Model::new();
-    let table = PageTable::<UserPt<G>>::new().unwrap();
+    let table = PageTable::<Pt<G>>::new().unwrap();
     for op in ops {
         carry_out(&table, &mut model, op);
     }
@@ -584,6 +717,16 @@ fn any_sequence_on_four_levels_is_that_of_a_map() {
 }
 
 #[test]
+fn any_sequence_on_sv39_is_that_of_a_map() {
+    with_cases(1000, ops::<Sv39>(), |(ops, emptied)| sequence::<Sv39>(ops, emptied));
+}
+
+#[test]
+fn any_sequence_on_sv48_is_that_of_a_map() {
+    with_cases(1000, ops::<Sv48>(), |(ops, emptied)| sequence::<Sv48>(ops, emptied));
+}
+
+#[test]
 fn a_table_without_a_frame_for_its_root() {
     on_machine(|| {
         let before = count_free();
@@ -601,8 +744,7 @@ fn one_frame_can_be_mapped_everywhere() {
         let table = PageTable::<UserPt<TinyTree>>::new().unwrap();
         let mut cursor = table.cursor_mut(vas(0..TinyTree::TOP)).unwrap();
         for _ in 0..TinyTree::TOP {
-            let item =
-                MappedItem { frame: frame.clone(), prop: PageProperty::user(vellum::page_table::Access::R) };
+            let item = MappedItem { frame: frame.clone(), prop: PageProperty::user(Access::R) };
             assert!(cursor.map(item).is_ok_and(|old| old.is_none()));
         }
         assert_eq!(frame.reference_count(), 1 + TinyTree::TOP as u64);

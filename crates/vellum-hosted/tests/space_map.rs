@@ -6,7 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use vellum::frame::USegment;
 use vellum::frame::allocator::FrameAllocOptions;
 use vellum::io::{UntypedMem, VmReader, VmWriter};
-use vellum::space::{Access, MappedItem, MappedRange, PageProperty, SoftBits, VmSpace, VmSpaceError};
+use vellum::space::{
+    Access, AccessType, MappedItem, MappedRange, PageProperty, SoftBits, VmSpace, VmSpaceError,
+};
 use vellum_machine::addr::{PAGE_SIZE, Vaddr};
 use vellum_machine::user;
 
@@ -285,6 +287,41 @@ fn no_mapping_of_a_space_is_global() {
         assert_eq!(cursor.virt_addr(), page(0));
         cursor.jump(page(1)).unwrap();
         assert_eq!(cursor.query().unwrap().item.unwrap().prop, PageProperty::user(Access::RW));
+    });
+}
+
+#[test]
+fn what_no_entry_can_say_is_refused() {
+    on_machine(|| {
+        let space = VmSpace::new().unwrap();
+        map_pages(&space, 1..2, Access::RX);
+        let mut cursor = space.cursor_mut(pages(0..2)).unwrap();
+        let prop = PageProperty::user(Access::X);
+        let refused = cursor.map(item(Access::X)).unwrap_err();
+        assert_eq!((refused.error, refused.item.prop), (VmSpaceError::Unrepresentable { prop }, prop));
+        let outcome = cursor.protect_next(2 * PAGE_SIZE, |prop| prop.with_access(Access::X));
+        assert_eq!(outcome, Err(VmSpaceError::Unrepresentable { prop }));
+        assert_eq!(cursor.virt_addr(), page(0));
+        cursor.jump(page(1)).unwrap();
+        assert_eq!(cursor.query().unwrap().item.unwrap().prop, PageProperty::user(Access::RX));
+    });
+}
+
+#[test]
+fn a_handler_may_note_what_hardware_notes_too() {
+    on_machine(|| {
+        let space = active_space();
+        map_pages(&space, 0..1, Access::R);
+        let mut cursor = space.cursor_mut(pages(0..2)).unwrap();
+        assert_eq!(cursor.note(AccessType::Write), Ok(false));
+        assert!(!cursor.query().unwrap().ad.accessed);
+        assert_eq!(cursor.note(AccessType::Read), Ok(true));
+        let ad = cursor.query().unwrap().ad;
+        assert!(ad.accessed && !ad.dirty);
+        cursor.jump(page(1)).unwrap();
+        assert_eq!(cursor.note(AccessType::Read), Ok(false));
+        drop(cursor);
+        assert_eq!(load(page(0)), Ok(0));
     });
 }
 

@@ -88,7 +88,7 @@ pub open spec fn riscv_reserved(svpbmt: bool, e: u64) -> bool {
 
 /// The step of a walker of RISC-V: V, R, W, X and U are bits 0 to 4, A and D bits 6 and 7. `read` is what a load
 /// needs with `sstatus.MXR` clear, and `user` is whose page it is: the kernel reaches it with `sstatus.SUM` set alone.
-/// What a hart without Svadu asks of A and D comes after the walk: [`riscv_noted`].
+/// A hart without Svadu asks more after the walk: A set, and D for a write, which is software's to note.
 pub open spec fn riscv_step(svpbmt: bool, e: u64, l: nat, shape: WalkerShape) -> Step {
     if e & 1 == 0 || riscv_reserved(svpbmt, e) {
         Step::Fault
@@ -104,11 +104,6 @@ pub open spec fn riscv_step(svpbmt: bool, e: u64, l: nat, shape: WalkerShape) ->
             Rights { read: e & 2 != 0, write: e & 4 != 0, user: e & 0x10 != 0, execute: e & 8 != 0 },
         )
     }
-}
-
-/// The word of a page notes what an access needs noted: a hart without Svadu faults otherwise, one with it notes it.
-pub open spec fn riscv_noted(e: u64, write: bool) -> bool {
-    e & 0x40 != 0 && (write ==> e & 0x80 != 0)
 }
 
 /// Bytes below an entry of level `l`.

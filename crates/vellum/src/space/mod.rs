@@ -31,5 +31,5 @@ pub use vellum_machine::fault::{Access as FaultAccess, PageFault};
 pub use vm_space::{USER_TOP, VmSpace};
 
 pub use crate::page_table::{
-    Access, AccessedDirty, CachePolicy, MappedItem, MappedRange, PageProperty, SoftBits,
+    Access, AccessType, AccessedDirty, CachePolicy, MappedItem, MappedRange, PageProperty, SoftBits,
 };
