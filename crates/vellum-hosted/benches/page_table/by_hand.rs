@@ -147,16 +147,33 @@ impl Table for ByHand<'_> {
         Counted(slot)
     }
 
-    fn map(&self, first: usize, mut items: impl ExactSizeIterator<Item = Counted>) {
-        for part in by_node(first..first + items.len()) {
+    type Run = Range<usize>;
+
+    fn run(&self, frames: Range<usize>) -> Range<usize> {
+        for paddr in self.frames.paddrs(frames.clone()) {
+            slot_of(paddr).count.fetch_add(1, Ordering::Relaxed);
+        }
+        frames
+    }
+
+    fn map_range(&self, first: usize, run: Range<usize>) {
+        let mut paddr = self.frames.paddr(run.start).0;
+        for part in by_node(first..first + run.len()) {
             let leaf = self.level_2(part.start).child_or_new(part.start / HUGE);
             let _locked = leaf.lock();
-            for (page, item) in part.zip(&mut items) {
+            for page in part {
                 // The walker notes nothing in an entry that is absent. Release: publishes what the frame has.
-                leaf.word(page).store(item.paddr().0 as u64 | READ_WRITE, Ordering::Release);
-                std::mem::forget(item);
+                leaf.word(page).store(paddr as u64 | READ_WRITE, Ordering::Release);
+                paddr += PAGE_SIZE;
             }
         }
+    }
+
+    fn map(&self, page: usize, item: Counted) {
+        let leaf = self.level_2(page).child_or_new(page / HUGE);
+        let _locked = leaf.lock();
+        leaf.word(page).store(item.paddr().0 as u64 | READ_WRITE, Ordering::Release);
+        std::mem::forget(item);
     }
 
     fn unmap(&self, pages: Range<usize>, mut keep: impl FnMut(Counted)) {
@@ -286,11 +303,22 @@ impl Table for Raw<'_> {
         self.frames.paddr(frame)
     }
 
-    fn map(&self, first: usize, items: impl ExactSizeIterator<Item = Paddr>) {
-        let words = &self.words[first..first + items.len()];
-        for (word, item) in words.iter().zip(items) {
-            word.store(item.0 as u64 | READ_WRITE, Ordering::Relaxed);
+    type Run = Range<usize>;
+
+    fn run(&self, frames: Range<usize>) -> Range<usize> {
+        frames
+    }
+
+    fn map_range(&self, first: usize, run: Range<usize>) {
+        let mut paddr = self.frames.paddr(run.start).0;
+        for word in &self.words[first..first + run.len()] {
+            word.store(paddr as u64 | READ_WRITE, Ordering::Relaxed);
+            paddr += PAGE_SIZE;
         }
+    }
+
+    fn map(&self, page: usize, item: Paddr) {
+        self.words[page].store(item.0 as u64 | READ_WRITE, Ordering::Relaxed);
     }
 
     fn unmap(&self, pages: Range<usize>, mut keep: impl FnMut(Paddr)) {

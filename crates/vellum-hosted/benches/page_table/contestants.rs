@@ -30,10 +30,20 @@ pub trait Table: Sync {
     type Item: Send;
     /// Another item of a frame, with a count of its own where there are counts.
     fn item(&self, frame: usize) -> Self::Item;
-    /// Maps items from a page on, where nothing is mapped. Their frames follow each other in memory.
-    fn map(&self, first: usize, items: impl ExactSizeIterator<Item = Self::Item>);
-    /// Unmaps pages. What was mapped is given to `keep`, or given up, if the table does that itself.
+    /// Frames of a range, which follow each other in memory.
+    type Run: Send;
+    /// Such frames, with counts of their own where there are counts.
+    fn run(&self, frames: Range<usize>) -> Self::Run;
+    /// Maps them from a page on, where nothing is mapped.
+    fn map_range(&self, first: usize, run: Self::Run);
+    /// Maps an item where nothing is mapped.
+    fn map(&self, page: usize, item: Self::Item);
+    /// Unmaps pages. What was mapped is given to `keep`.
     fn unmap(&self, pages: Range<usize>, keep: impl FnMut(Self::Item));
+    /// Unmaps pages, and gives up what was mapped.
+    fn release(&self, pages: Range<usize>) {
+        self.unmap(pages, drop);
+    }
     /// Makes pages read-only.
     fn protect(&self, pages: Range<usize>);
     /// Finds what is mapped.

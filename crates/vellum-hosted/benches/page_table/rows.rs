@@ -6,7 +6,6 @@ use crate::contestants::Table;
 use crate::frames::Frames;
 use crate::shared::threads::{self, Gate, Outcome, Part, Random};
 use std::hint::black_box;
-use std::iter::once;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use vellum_hosted::Machine;
@@ -125,7 +124,7 @@ impl Row {
     pub fn includes(&self) -> &'static str {
         match self.work {
             Work::MapRange => {
-                "one of the 4 KiB pages of 64 MiB, mapped in one call or under one lock; nodes are made"
+                "one of the 4 KiB pages of 64 MiB, whose frames follow each other, mapped in one call or under one lock; nodes are made"
             }
             Work::UnmapRange => {
                 "one of the 4 KiB pages of 64 MiB, unmapped under one lock; Vellum and the loop by hand give nodes back"
@@ -220,39 +219,40 @@ impl<T: Table> Turn<'_, T> {
         (me * GIB..me * GIB + count, me * count..(me + 1) * count)
     }
 
-    fn items(&self, frames: Range<usize>) -> Vec<T::Item> {
-        frames.map(|frame| self.table.item(frame)).collect()
+    /// Maps the range, before the time that counts.
+    fn mapped_range(&self) -> (Range<usize>, Range<usize>) {
+        let (pages, frames) = self.range();
+        self.table.map_range(pages.start, self.table.run(frames.clone()));
+        (pages, frames)
     }
 
     fn map_range(&self) -> Part {
         let (pages, frames) = self.range();
         if self.row.counts == Counts::Changed {
-            let items = frames.map(|frame| self.table.item(frame));
-            return self.gate.timed(pages.len(), || self.table.map(pages.start, items));
+            return self
+                .gate
+                .timed(pages.len(), || self.table.map_range(pages.start, self.table.run(frames)));
         }
-        let items = self.items(frames);
-        self.gate.timed(pages.len(), || self.table.map(pages.start, items.into_iter()))
+        let run = self.table.run(frames);
+        self.gate.timed(pages.len(), || self.table.map_range(pages.start, run))
     }
 
     fn unmap_range(&self) -> Part {
-        let (pages, frames) = self.range();
-        self.table.map(pages.start, self.items(frames).into_iter());
+        let (pages, _) = self.mapped_range();
         if self.row.counts == Counts::Changed {
-            return self.gate.timed(pages.len(), || self.table.unmap(pages, drop));
+            return self.gate.timed(pages.len(), || self.table.release(pages));
         }
         let mut kept = Vec::with_capacity(pages.len());
         self.gate.timed(pages.len(), || self.table.unmap(pages, |item| kept.push(item)))
     }
 
     fn protect_range(&self) -> Part {
-        let (pages, frames) = self.range();
-        self.table.map(pages.start, self.items(frames).into_iter());
+        let (pages, _) = self.mapped_range();
         self.gate.timed(pages.len(), || self.table.protect(pages))
     }
 
     fn query(&self) -> Part {
-        let (pages, frames) = self.range();
-        self.table.map(pages.start, self.items(frames.clone()).into_iter());
+        let (pages, frames) = self.mapped_range();
         let expected = self.frames.paddrs(frames);
         assert!(
             pages.clone().zip(expected).all(|(page, paddr)| self.table.query(page) == Some(paddr)),
@@ -264,7 +264,7 @@ impl<T: Table> Turn<'_, T> {
 
     fn pair(&self) -> Part {
         let page = self.cpu.index() * HUGE;
-        self.table.map(page + 1, once(self.table.item(self.cpu.index())));
+        self.table.map(page + 1, self.table.item(self.cpu.index()));
         let frame = self.cpu.index() + 16;
         self.gate
             .timed(self.effort.pairs, || pairs(self.table, page, frame, self.row.counts, self.effort.pairs))
@@ -290,26 +290,26 @@ impl<T: Table> Turn<'_, T> {
         if self.row.counts == Counts::Changed {
             return self.gate.timed(pages.len(), || {
                 for &(page, frame) in &pages {
-                    self.table.map(page, once(self.table.item(frame)));
+                    self.table.map(page, self.table.item(frame));
                 }
             });
         }
         let items: Vec<_> = pages.iter().map(|&(page, frame)| (page, self.table.item(frame))).collect();
         self.gate.timed(pages.len(), || {
             for (page, item) in items {
-                self.table.map(page, once(item));
+                self.table.map(page, item);
             }
         })
     }
 
     fn unmap_each(&self, pages: Vec<(usize, usize)>) -> Part {
         for &(page, frame) in &pages {
-            self.table.map(page, once(self.table.item(frame)));
+            self.table.map(page, self.table.item(frame));
         }
         if self.row.counts == Counts::Changed {
             return self.gate.timed(pages.len(), || {
                 for &(page, _) in &pages {
-                    self.table.unmap(page..page + 1, drop);
+                    self.table.release(page..page + 1);
                 }
             });
         }
@@ -358,7 +358,7 @@ fn shootdown<T: Table>(table: &T, machine: &Machine, effort: Effort) -> Outcome 
         });
         let here = scope.spawn(CpuId::BOOT, || {
             table.activate();
-            table.map(1, once(table.item(0)));
+            table.map(1, table.item(0));
             both.pass();
             let part = Gate::new(1)
                 .timed(effort.shootdowns, || pairs(table, 0, 16, Counts::Changed, effort.shootdowns));

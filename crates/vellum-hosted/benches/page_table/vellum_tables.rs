@@ -5,8 +5,8 @@ use crate::rows::{GIB, HUGE};
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 use vellum::page_table::{
-    Access, FourLevel, Fragment, KernelPtConfig, MappedItem, PageProperty, PageTable, PageTableConfig,
-    Untracked, UserPtConfig,
+    Access, FourLevel, Fragment, KernelPtConfig, MappedItem, MappedRange, PageProperty, PageTable,
+    PageTableConfig, Replaced, Untracked, UserPtConfig,
 };
 use vellum::space::VmSpace;
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
@@ -17,6 +17,15 @@ fn vas(base: usize, pages: Range<usize>) -> Range<Vaddr> {
 
 fn item(frames: &Frames, frame: usize) -> MappedItem {
     MappedItem { frame: frames.frame(frame).clone(), prop: PageProperty::user(Access::RW) }
+}
+
+fn run(frames: &Frames, numbers: Range<usize>) -> MappedRange {
+    MappedRange { segment: frames.slice(numbers), prop: PageProperty::user(Access::RW) }
+}
+
+/// The pages from one on that so many frames are mapped at.
+fn pages_for(first: usize, run: &MappedRange) -> Range<usize> {
+    first..first + run.segment.nr_pages()
 }
 
 fn read_only(prop: PageProperty) -> PageProperty {
@@ -49,36 +58,49 @@ impl Table for VellumTable<'_> {
         item(self.frames, frame)
     }
 
-    fn map(&self, first: usize, items: impl ExactSizeIterator<Item = MappedItem>) {
-        let mut cursor = self.table.cursor_mut(vas(0, first..first + items.len())).expect("it is a range");
-        for item in items {
-            assert!(matches!(cursor.map(item), Ok(None)), "nothing is mapped there yet");
-        }
+    type Run = MappedRange;
+
+    fn run(&self, frames: Range<usize>) -> MappedRange {
+        run(self.frames, frames)
+    }
+
+    fn map_range(&self, first: usize, run: MappedRange) {
+        let mut cursor = self.table.cursor_mut(vas(0, pages_for(first, &run))).expect("it is a range");
+        let mut nothing = |_, _: Replaced<MappedItem>| panic!("nothing is mapped there yet");
+        cursor.map_range(run, &mut nothing).expect("there is memory");
+    }
+
+    fn map(&self, page: usize, item: MappedItem) {
+        let mut cursor = self.table.cursor_mut(vas(0, page..page + 1)).expect("it is a range");
+        assert!(matches!(cursor.map(item), Ok(None)), "nothing is mapped there yet");
     }
 
     fn unmap(&self, pages: Range<usize>, mut keep: impl FnMut(MappedItem)) {
-        let end = Vaddr(pages.end * PAGE_SIZE);
+        let count = pages.len();
         let mut cursor = self.table.cursor_mut(vas(0, pages)).expect("it is a range");
-        while let Some(taken) = cursor.take_next(end.0 - cursor.virt_addr().0).expect("nothing is split") {
-            match taken {
-                Fragment::Leaf { item, .. } => keep(item),
-                Fragment::Node(mut node) => {
-                    while let Some((_, item, _)) = node.next_leaf() {
-                        keep(item);
-                    }
+        let mut keep_all = |fragment| match fragment {
+            Fragment::Leaf { item, .. } => keep(item),
+            Fragment::<UserPtConfig>::Node(mut node) => {
+                while let Some((_, item, _)) = node.next_leaf() {
+                    keep(item);
                 }
             }
-        }
+        };
+        assert_eq!(cursor.unmap(count * PAGE_SIZE, &mut keep_all), Ok(count));
+    }
+
+    fn release(&self, pages: Range<usize>) {
+        let count = pages.len();
+        let mut cursor = self.table.cursor_mut(vas(0, pages)).expect("it is a range");
+        let mut give_up = drop::<Fragment<UserPtConfig>>;
+        assert_eq!(cursor.unmap(count * PAGE_SIZE, &mut give_up), Ok(count));
     }
 
     fn protect(&self, pages: Range<usize>) {
-        let end = Vaddr(pages.end * PAGE_SIZE);
+        let count = pages.len();
         let mut cursor = self.table.cursor_mut(vas(0, pages)).expect("it is a range");
-        while cursor
-            .protect_next(end.0 - cursor.virt_addr().0, read_only)
-            .expect("nothing is split")
-            .is_some()
-        {}
+        let mut each = |_: Range<Vaddr>, prop| Some(read_only(prop));
+        assert_eq!(cursor.protect(count * PAGE_SIZE, &mut each), Ok(count));
     }
 
     fn query(&self, page: usize) -> Option<Paddr> {
@@ -109,11 +131,9 @@ impl Table for VellumTable<'_> {
 
     fn unmap_huge(&self, first: usize, count: usize) {
         let range = vas(KERNEL, huge(first, count));
-        let end = range.end;
+        let len = range.end.0 - range.start.0;
         let mut cursor = HUGE_PAGES.cursor_mut(range).expect("it is a range");
-        while let Some(taken) = cursor.take_next(end.0 - cursor.virt_addr().0).expect("nothing is split") {
-            drop(taken);
-        }
+        cursor.unmap(len, &mut drop::<Fragment<KernelPtConfig>>).expect("nothing is split");
     }
 }
 
@@ -147,14 +167,27 @@ impl Table for Space<'_> {
         item(self.frames, frame)
     }
 
-    fn map(&self, first: usize, items: impl ExactSizeIterator<Item = MappedItem>) {
-        let mut cursor = self.space.cursor_mut(vas(0, first..first + items.len())).expect("it is a range");
-        for item in items {
-            cursor.map(item).expect("there is memory");
-        }
+    type Run = MappedRange;
+
+    fn run(&self, frames: Range<usize>) -> MappedRange {
+        run(self.frames, frames)
     }
 
-    fn unmap(&self, pages: Range<usize>, _keep: impl FnMut(MappedItem)) {
+    fn map_range(&self, first: usize, run: MappedRange) {
+        let mut cursor = self.space.cursor_mut(vas(0, pages_for(first, &run))).expect("it is a range");
+        cursor.map_range(run).expect("there is memory");
+    }
+
+    fn map(&self, page: usize, item: MappedItem) {
+        let mut cursor = self.space.cursor_mut(vas(0, page..page + 1)).expect("it is a range");
+        cursor.map(item).expect("there is memory");
+    }
+
+    fn unmap(&self, _pages: Range<usize>, _keep: impl FnMut(MappedItem)) {
+        unreachable!("it releases what is unmapped")
+    }
+
+    fn release(&self, pages: Range<usize>) {
         let count = pages.len();
         let mut cursor = self.space.cursor_mut(vas(0, pages)).expect("it is a range");
         assert_eq!(cursor.unmap(count * PAGE_SIZE), Ok(count));

@@ -90,8 +90,19 @@ macro_rules! table {
                 self.frames().paddr(frame)
             }
 
-            fn map(&self, first: usize, items: impl ExactSizeIterator<Item = Paddr>) {
-                self.edit(|peer| peer.map(first, items));
+            type Run = Range<usize>;
+
+            fn run(&self, frames: Range<usize>) -> Range<usize> {
+                frames
+            }
+
+            fn map_range(&self, first: usize, run: Range<usize>) {
+                let paddrs = self.frames().paddrs(run);
+                self.edit(|peer| peer.map(first, paddrs));
+            }
+
+            fn map(&self, page: usize, item: Paddr) {
+                self.edit(|peer| peer.map(page, once(item)));
             }
 
             fn unmap(&self, pages: Range<usize>, keep: impl FnMut(Paddr)) {
