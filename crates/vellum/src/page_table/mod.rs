@@ -13,6 +13,8 @@
 //! `node`, `life`, `world` (single steps); `tree`, `subtree`, `ops`, `near`, `walk`, `put`, `way`, `run`, `cut`, `lock` (sub-trees);
 //! `session`, `range`, `cursor`, `table`.
 
+#[cfg(verus_keep_ghost)]
+mod claims;
 pub mod config;
 mod cursor;
 mod cut;

@@ -55,6 +55,16 @@ impl Locks {
         trans::<C>(m, self.top as nat, v)
     }
 
+    /// The level of the leaf that maps page `v`.
+    pub open spec fn level<C: PageTableConfig>(self, m: Tree, v: nat) -> Option<nat> {
+        level_of::<C>(m, self.top as nat, v)
+    }
+
+    /// What `m2` maps `m` maps, too, by leaves of the same size or larger.
+    pub open spec fn finer<C: PageTableConfig>(self, m: Tree, m2: Tree) -> bool {
+        finer::<C>(m, m2, self.rng())
+    }
+
     /// The same pages translate to the same.
     pub open spec fn same<C: PageTableConfig>(self, m: Tree, m2: Tree) -> bool {
         forall|v: nat| self.s <= v < self.e ==> #[trigger] self.at::<C>(m2, v) == self.at::<C>(m, v)
@@ -118,12 +128,28 @@ impl Found {
         &&& entry_ok::<C>(m, g.rng(), k, idx::<C>(v, self.l as nat))
         &&& tok_ok::<C>(m[k], k, *g.w, g.reader@)
         &&& g.at::<C>(m, v) == trans::<C>(m, self.l as nat, v)
+        &&& g.level::<C>(m, v) == level_of::<C>(m, self.l as nat, v)
     }
 }
 
 /// `up` is the node above the node of level `l` on the way to page `v`.
 pub open spec fn up_ok<C: PageTableConfig>(m: Tree, v: nat, l: nat, up: usize) -> bool {
     m.dom().contains(place::<C>(v, l + 1)) && m[place::<C>(v, l + 1)].pa() == up
+}
+
+/// What is finer than what is finer is.
+pub(super) proof fn lemma_finer<C: PageTableConfig>(g: Locks, m0: Tree, m1: Tree, m2: Tree)
+    requires
+        g.finer::<C>(m0, m1),
+        g.finer::<C>(m1, m2),
+    ensures
+        g.finer::<C>(m0, m2),
+{
+    let r = g.rng();
+    assert forall|v: nat| r.s <= v < r.e implies #[trigger] sized_as::<C>(m0, m2, r.top, v) by {
+        assert(sized_as::<C>(m0, m1, r.top, v));
+        assert(sized_as::<C>(m1, m2, r.top, v));
+    }
 }
 
 /// The facts about the node of level `l` on the way to page `v`.
@@ -142,6 +168,7 @@ pub proof fn lemma_here<C: PageTableConfig>(g: Locks, m: Tree, v: nat, l: nat)
         inr::<C>(g.rng(), pre(nr::<C>(), v, (l - 1) as nat), (l - 1) as nat),
         ent::<C>(m, place::<C>(v, l), idx::<C>(v, l)) is Table ==> l >= 2,
         g.at::<C>(m, v) == trans::<C>(m, l, v),
+        g.level::<C>(m, v) == level_of::<C>(m, l, v),
 {
     C::Consts::consts_ok();
     lemma_own::<C>(m, g.rng(), v, l);
@@ -262,6 +289,12 @@ pub open spec fn is_replaced<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree, k:
     &&& !(meaning::<C>(v, k.0) is Leaf) ==> fewer_leaves::<C>(m, m2)
     &&& forall|p: nat|
         g.s <= p < g.e ==> #[trigger] g.at::<C>(m2, p) == (if through::<C>(p, k, i) { trans::<C>(m2, k.0, p) } else { g.at::<C>(m, p) })
+    &&& forall|p: nat|
+        g.s <= p < g.e ==> #[trigger] g.level::<C>(m2, p) == (if through::<C>(p, k, i) {
+            level_of::<C>(m2, k.0, p)
+        } else {
+            g.level::<C>(m, p)
+        })
 }
 
 /// The entry owns `f` instead of what it owned.
@@ -491,6 +524,7 @@ pub fn expand<C: PageTableConfig>(
     ensures
         g.ok::<C>(*final(m)),
         g.same::<C>(*old(m), *final(m)),
+        g.finer::<C>(*old(m), *final(m)),
         r matches Some(c) ==> final(m).dom() == old(m).dom().insert(child::<C>(k, i as int)) && final(m)[child::<C>(
             k,
             i as int,
@@ -617,6 +651,7 @@ proof fn lemma_expanded<C: PageTableConfig>(g: Locks, m0: Tree, m: Tree, k: Plac
     ensures
         g.ok::<C>(m),
         g.same::<C>(m0, m),
+        g.finer::<C>(m0, m),
         forall|k2: Place| #[trigger] m0.dom().contains(k2) ==> m.dom().contains(k2) && m[k2].pa() == m0[k2].pa(),
 {
     let c = child::<C>(k, i);
@@ -662,6 +697,7 @@ pub(super) fn detach<C: PageTableConfig>(
                 g.at::<C>(*old(m), v)
             }),
         fewer_leaves::<C>(*old(m), *final(m)),
+        g.finer::<C>(*old(m), *final(m)),
         o@.ok::<C>(*g.w, cpa, (k.0 - 1) as nat),
         o@.copy@.words == old(m)[child::<C>(k, i as int)].words(),
     no_unwind

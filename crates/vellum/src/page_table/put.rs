@@ -54,6 +54,8 @@ pub open spec fn is_put<C: PageTableConfig>(
         } else {
             g.at::<C>(m, w)
         })
+    &&& forall|w: nat| g.s <= w < g.e && v <= w < v + n ==> #[trigger] g.level::<C>(m2, w) == Some(l as nat)
+    &&& forall|w: nat| g.s <= w < g.e && !(v <= w < v + n) ==> #[trigger] sized_as::<C>(m, m2, g.top as nat, w)
     &&& o matches Some(t) ==> {
         &&& t.start == v && t.end == v + n && t.l == l
         &&& leaf_fits::<C::Consts>(t.pa, l as nat)
@@ -80,6 +82,7 @@ fn put_here<C: PageTableConfig>(
     requires
         g.ok::<C>(*old(m)),
         g.same::<C>(m0, *old(m)),
+        g.finer::<C>(m0, *old(m)),
         f.ok::<C>(*g, *old(m), v as nat),
         !(f.pte is Table),
         f.l == l,
@@ -147,8 +150,8 @@ pub fn put<C: PageTableConfig>(
         g.ok::<C>(*final(m)),
         match r {
             Put::Done(o) => is_put::<C>(*g, *old(m), *final(m), v, n, (pa, l, prop), o),
-            Put::Occupied(t) => t == tok && g.same::<C>(*old(m), *final(m)),
-            Put::NoMemory(t) => t == tok && g.same::<C>(*old(m), *final(m)),
+            Put::Occupied(t) => t == tok && g.same::<C>(*old(m), *final(m)) && g.finer::<C>(*old(m), *final(m)),
+            Put::NoMemory(t) => t == tok && g.same::<C>(*old(m), *final(m)) && g.finer::<C>(*old(m), *final(m)),
         },
     no_unwind
 {
@@ -163,6 +166,7 @@ pub fn put<C: PageTableConfig>(
             m0 == *old(m),
             g.ok::<C>(*m),
             g.same::<C>(m0, *m),
+            g.finer::<C>(m0, *m),
             1 <= l <= C::Consts::LEVELS <= 5,
             n == pages(nr::<C>(), (l - 1) as nat),
             g.s <= v,
@@ -190,6 +194,7 @@ pub fn put<C: PageTableConfig>(
             return Put::NoMemory(tok);
         }
         proof {
+            lemma_finer::<C>(*g, m0, m1, *m);
             assert forall|w: nat| g.s <= w < g.e implies #[trigger] g.at::<C>(*m, w) == g.at::<C>(m0, w) by {
                 let _ = g.at::<C>(m1, w);
             }
@@ -216,6 +221,7 @@ proof fn lemma_put<C: PageTableConfig>(
     requires
         g.ok::<C>(m1),
         g.same::<C>(m0, m1),
+        g.finer::<C>(m0, m1),
         f.ok::<C>(g, m1, v as nat),
         !(f.pte is Table),
         f.l == l,
@@ -240,6 +246,8 @@ proof fn lemma_put<C: PageTableConfig>(
             } else {
                 g.at::<C>(m0, w)
             }),
+        forall|w: nat| g.s <= w < g.e && v <= w < v + n ==> #[trigger] g.level::<C>(m, w) == Some(l as nat),
+        forall|w: nat| g.s <= w < g.e && !(v <= w < v + n) ==> #[trigger] sized_as::<C>(m0, m, g.top as nat, w),
         f.pte matches Pte::Leaf(a, q) ==> g.at::<C>(m0, v as nat) == Some((a as nat, q)),
         f.pte is Absent ==> g.nothing_in::<C>(m0, v as nat, (v + n) as nat),
 {
@@ -256,6 +264,13 @@ proof fn lemma_put<C: PageTableConfig>(
             v as int % (n as int) == 0,
     ;
     lemma_entry_pages::<C>(g, v as nat, l as nat, es as nat, ee as nat);
+    assert forall|w: nat| g.s <= w < g.e && v <= w < v + n implies #[trigger] g.level::<C>(m, w) == Some(l as nat) by {
+        assert(through::<C>(w, k, i) && place::<C>(w, l as nat) == k);
+    }
+    assert forall|w: nat| g.s <= w < g.e && !(v <= w < v + n) implies #[trigger] sized_as::<C>(m0, m, g.top as nat, w) by {
+        let _ = g.level::<C>(m, w);
+        assert(sized_as::<C>(m0, m1, g.rng().top, w));
+    }
     assert forall|w: nat| g.s <= w < g.e implies #[trigger] g.at::<C>(m, w) == (if v <= w < v + n {
         Some(((pa + PAGE_SIZE * (w - v)) as nat, prop))
     } else {

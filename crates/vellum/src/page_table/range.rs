@@ -1,6 +1,8 @@
 //! What cursors do to whole ranges.
 #![expect(unsafe_code, reason = "takes runs apart and puts them together again, each once")]
 #![cfg_attr(not(verus_keep_ghost), allow(unused_variables, reason = "what only the proofs use"))]
+#[cfg(verus_keep_ghost)]
+use super::claims::*;
 use super::config::*;
 use super::cursor::*;
 use super::cut::*;

@@ -1,6 +1,8 @@
 //! Many base pages mapped at once: one walk for each leaf table, and a loop inside it.
 #![expect(unsafe_code, reason = "words are made of addresses that are known to fit")]
 #![cfg_attr(not(verus_keep_ghost), allow(dead_code, unused_variables, reason = "what only the proofs use"))]
+#[cfg(verus_keep_ghost)]
+use super::claims::*;
 use super::config::*;
 use super::entry::*;
 use super::geometry::*;

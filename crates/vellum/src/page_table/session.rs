@@ -4,6 +4,8 @@
 #![allow(non_shorthand_field_patterns, reason = "the expansion of patterns in `verus!`")]
 #![allow(clippy::collapsible_if, reason = "the verifier has no chains of conditions")]
 #![allow(clippy::manual_is_multiple_of, reason = "the contracts and the proofs speak of remainders")]
+#[cfg(verus_keep_ghost)]
+use super::claims::*;
 use super::config::*;
 use super::cursor::*;
 use super::detached::*;
@@ -63,11 +65,6 @@ impl<C: PageTableConfig> Session<C> {
         &&& self.g.s <= self.v <= self.g.e
         &&& self.cpu < NR_COUNTS
         &&& self.g.reader@.value().0 == self.cpu
-    }
-
-    /// What the range maps: page number to physical address and property.
-    pub(super) open spec fn mapped(self) -> IMap<nat, (nat, PageProperty)> {
-        view::<C>(self.tree@, self.g.rng())
     }
 }
 
@@ -213,7 +210,7 @@ impl<C: PageTableConfig> Session<C> {
 
     pub(super) fn jump(&mut self, va: Vaddr) -> (r: Result<(), PageTableError>)
         ensures
-            final(self).mapped() == old(self).mapped(),
+            final(self).tree == old(self).tree,
             final(self).g == old(self).g,
             r is Ok ==> va.0 == C::VA_BASE + final(self).v * PAGE_SIZE && final(self).v < final(self).g.e,
             r is Err ==> *final(self) == *old(self),
@@ -242,6 +239,7 @@ impl<C: PageTableConfig> Session<C> {
                 Ok(slot) => {
                     &&& slot.item is None ==> !self.mapped().dom().contains(self.v as nat)
                     &&& slot.item matches Some(i) ==> self.mapped().dom().contains(self.v as nat) && C::raw(i).2 == self.mapped()[self.v as nat].1
+                        && self.level_at(self.v as nat) == Some(C::raw(i).1)
                         && self.mapped()[self.v as nat].0 == C::raw(i).0 + PAGE_SIZE * low(nr::<C>(), self.v as nat, (C::raw(i).1 - 1) as nat)
                 },
                 Err(_) => self.v == self.g.e,
@@ -316,7 +314,7 @@ impl<C: PageTableConfig> Session<C> {
 
     pub(super) fn find_next(&mut self, len: usize) -> (r: Result<Option<Vaddr>, PageTableError>)
         ensures
-            final(self).mapped() == old(self).mapped(),
+            final(self).tree == old(self).tree,
             final(self).g == old(self).g,
             r is Ok ==> forall|p: nat| old(self).v <= p < final(self).v ==> !#[trigger] old(self).mapped().dom().contains(p),
             r matches Ok(Some(va)) ==> va.0 == C::VA_BASE + final(self).v * PAGE_SIZE && old(self).mapped().dom().contains(final(self).v as nat),
@@ -344,11 +342,6 @@ impl<C: PageTableConfig> Session<C> {
             None => Ok(None),
         }
     }
-}
-
-/// The pages `[a, b)`.
-pub(super) open spec fn between(a: nat, b: nat) -> ISet<nat> {
-    ISet::new(|p: nat| a <= p < b)
 }
 
 impl<C: PageTableConfig> Session<C> {
@@ -389,20 +382,8 @@ impl<C: PageTableConfig> Session<C> {
         ensures
             final(self).g == old(self).g,
             match r {
-                Ok(_) => {
-                    let (pa, l, prop) = C::raw(item);
-                    let n = pages(nr::<C>(), (l - 1) as nat);
-                    &&& final(self).v == old(self).v + n
-                    &&& forall|w: nat|
-                        old(self).v <= w < old(self).v + n ==> #[trigger] final(self).mapped().contains_pair(
-                            w,
-                            ((pa + PAGE_SIZE * (w - old(self).v)) as nat, prop),
-                        )
-                    &&& final(self).mapped().remove_keys(between(old(self).v as nat, (old(self).v + n) as nat)) == old(self).mapped().remove_keys(
-                        between(old(self).v as nat, (old(self).v + n) as nat),
-                    )
-                },
-                Err(e) => final(self).mapped() == old(self).mapped() && final(self).v == old(self).v && C::raw(e.item) == C::raw(item),
+                Ok(x) => final(self).has_put(*old(self), item) && old(self).had(item, x),
+                Err(e) => final(self).maps_as(*old(self)) && final(self).v == old(self).v && C::raw(e.item) == C::raw(item),
             },
     {
         proof {
@@ -431,13 +412,16 @@ impl<C: PageTableConfig> Session<C> {
                 proof {
                     let b = between(v as nat, (v + n) as nat);
                     lemma_view_elsewhere::<C>(self.g, m0, self.tree@, b);
-                    assert forall|w: nat| v <= w < v + n implies #[trigger] self.mapped().contains_pair(
+                    assert forall|w: nat| #[trigger] b.contains(w) implies self.mapped().contains_pair(
                         w,
                         ((pa + PAGE_SIZE * (w - v)) as nat, prop),
-                    ) by {
+                    ) && self.level_at(w) == Some(l as nat) by {
                         let _ = self.g.at::<C>(self.tree@, w);
                     }
                     assert(self.mapped().remove_keys(b) == view::<C>(m0, self.g.rng()).remove_keys(b));
+                    assert forall|w: nat| v <= w < v + n && old is None implies !#[trigger] view::<C>(m0, self.g.rng()).dom().contains(w) by {
+                        let _ = self.g.at::<C>(m0, w);
+                    }
                 }
                 match old {
                     Some(t) => {
@@ -473,13 +457,15 @@ impl<C: PageTableConfig> Session<C> {
                     let (pa, l, prop) = C::raw(item);
                     let start = ((va.0 - C::VA_BASE) / PAGE_SIZE as int) as nat;
                     &&& old(self).mapped().contains_pair(start, (pa as nat, prop))
-                    &&& final(self).mapped() == old(self).mapped().remove_keys(between(start, start + pages(nr::<C>(), (l - 1) as nat)))
+                    &&& old(self).level_at(start) matches Some(k) && l <= k
+                    &&& final(self).lost(*old(self), start, start + pages(nr::<C>(), (l - 1) as nat))
                 },
-                Ok(Some(Fragment::Node(node))) => final(self).mapped() == old(self).mapped().remove_keys(
-                    between(node.covers().0 as nat, node.covers().1 as nat),
-                ),
-                _ => final(self).mapped() == old(self).mapped(),
+                Ok(Some(Fragment::Node(node))) => final(self).lost(*old(self), node.covers().0 as nat, node.covers().1 as nat),
+                Ok(None) => final(self).maps_as(*old(self)) && (final(self).v - old(self).v) * PAGE_SIZE == len,
+                Err(_) => final(self).maps_as(*old(self)) && final(self).v == old(self).v,
             },
+            final(self).v >= old(self).v,
+            forall|p: nat| old(self).v <= p < final(self).v ==> !#[trigger] final(self).mapped().dom().contains(p),
     {
         proof {
             use_type_invariant(&*self);
@@ -496,6 +482,9 @@ impl<C: PageTableConfig> Session<C> {
             return Err(PageTableError::NoMemory);
         };
         self.v = next;
+        proof {
+            lemma_nothing_mapped::<C>(self.g, self.tree@, v as nat, next as nat);
+        }
         match taken {
             Taken::Leaf(t) => {
                 proof {
@@ -532,8 +521,15 @@ impl<C: PageTableConfig> Session<C> {
                     &&& final(self).mapped().remove_keys(between(start, end)) == old(self).mapped().remove_keys(between(start, end))
                     &&& forall|w: nat| start <= w < end ==> #[trigger] final(self).mapped().dom().contains(w) && final(self).mapped()[w].0
                         == old(self).mapped()[w].0
+                    &&& forall|w: nat| old(self).v <= w < start ==> !#[trigger] final(self).mapped().dom().contains(w)
+                    &&& final(self).g.finer::<C>(old(self).tree@, final(self).tree@)
                 },
-                _ => final(self).mapped() == old(self).mapped(),
+                Ok(None) => {
+                    &&& final(self).maps_as(*old(self))
+                    &&& (final(self).v - old(self).v) * PAGE_SIZE == len
+                    &&& forall|w: nat| old(self).v <= w < final(self).v ==> !#[trigger] old(self).mapped().dom().contains(w)
+                },
+                Err(_) => final(self).maps_as(*old(self)) && final(self).v == old(self).v,
             },
     {
         proof {
@@ -553,6 +549,9 @@ impl<C: PageTableConfig> Session<C> {
             None => return Err(PageTableError::NoMemory),
             Some(None) => {
                 self.v = end;
+                proof {
+                    lemma_nothing_mapped::<C>(self.g, m1, v as nat, end as nat);
+                }
                 return Ok(None);
             },
             Some(Some(x)) => x,
@@ -578,73 +577,11 @@ impl<C: PageTableConfig> Session<C> {
             }
             lemma_view_elsewhere::<C>(self.g, m1, self.tree@, b);
             lemma_view_domain::<C>(self.g, m1, self.tree@);
+            lemma_nothing_mapped::<C>(self.g, m1, v as nat, p as nat);
+            lemma_finer::<C>(self.g, m0, m1, self.tree@);
         }
         Ok(Some(range))
     }
-}
-
-/// What translates the same outside `b` is the same map outside `b`.
-pub(super) proof fn lemma_view_elsewhere<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree, b: ISet<nat>)
-    requires
-        forall|w: nat| g.s <= w < g.e && !b.contains(w) ==> #[trigger] g.at::<C>(m2, w) == g.at::<C>(m, w),
-    ensures
-        view::<C>(m2, g.rng()).remove_keys(b) == view::<C>(m, g.rng()).remove_keys(b),
-{
-    assert forall|w: nat| g.s <= w < g.e && !b.contains(w) implies #[trigger] trans::<C>(m2, g.top as nat, w) == trans::<C>(
-        m,
-        g.top as nat,
-        w,
-    ) by {
-        let _ = g.at::<C>(m2, w);
-    }
-    assert(view::<C>(m2, g.rng()).remove_keys(b) =~= view::<C>(m, g.rng()).remove_keys(b));
-}
-
-/// What is cleared is gone from the map.
-proof fn lemma_view_cleared<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree, a: nat, b: nat)
-    requires
-        g.cleared::<C>(m, m2, a, b),
-    ensures
-        view::<C>(m2, g.rng()) == view::<C>(m, g.rng()).remove_keys(between(a, b)),
-{
-    assert forall|w: nat| g.s <= w < g.e implies #[trigger] trans::<C>(m2, g.top as nat, w) == (if a <= w < b {
-        None
-    } else {
-        trans::<C>(m, g.top as nat, w)
-    }) by {
-        let _ = g.at::<C>(m2, w);
-    }
-    assert(view::<C>(m2, g.rng()) =~= view::<C>(m, g.rng()).remove_keys(between(a, b)));
-}
-
-/// What translates at the same pages has the same domain.
-pub(super) proof fn lemma_view_domain<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree)
-    requires
-        forall|w: nat| g.s <= w < g.e ==> (#[trigger] g.at::<C>(m2, w) is Some) == (g.at::<C>(m, w) is Some),
-    ensures
-        view::<C>(m2, g.rng()).dom() == view::<C>(m, g.rng()).dom(),
-{
-    assert forall|w: nat| g.s <= w < g.e implies (#[trigger] trans::<C>(m2, g.top as nat, w) is Some) == (trans::<C>(
-        m,
-        g.top as nat,
-        w,
-    ) is Some) by {
-        let _ = g.at::<C>(m2, w);
-    }
-    assert(view::<C>(m2, g.rng()).dom() =~= view::<C>(m, g.rng()).dom());
-}
-
-/// What translates the same is the same map.
-pub(super) proof fn lemma_same_view<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree)
-    requires
-        g.same::<C>(m, m2),
-    ensures
-        view::<C>(m2, g.rng()) == view::<C>(m, g.rng()),
-{
-    assert forall|w: nat| g.s <= w < g.e implies #[trigger] trans::<C>(m2, g.top as nat, w) == trans::<C>(m, g.top as nat, w) by {
-        let _ = g.at::<C>(m2, w);
-    }
-    assert(view::<C>(m2, g.rng()) =~= view::<C>(m, g.rng()));
 }
 
 } // verus!

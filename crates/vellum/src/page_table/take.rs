@@ -120,6 +120,8 @@ impl TakenLeaf {
         &&& self.end - self.start == pages(nr::<C>(), (self.l - 1) as nat)
         &&& g.at::<C>(m, self.start as nat) == Some((self.pa as nat, self.prop))
         &&& forall|w: nat| self.start <= w < self.end ==> #[trigger] g.at::<C>(m, w) is Some
+        &&& g.level::<C>(m, self.start as nat) matches Some(l) && self.l <= l
+        &&& g.finer::<C>(m, m2)
         &&& g.cleared::<C>(m, m2, self.start as nat, self.end as nat)
     }
 }
@@ -143,6 +145,7 @@ impl TakenNode {
         &&& self.start <= self.end <= 0x4000_0000_0000
         &&& g.cleared::<C>(m, m2, self.start as nat, self.end as nat)
         &&& forall|w: nat| g.s <= w < g.e && self.start <= w < self.end && !(v <= w < end) ==> #[trigger] g.at::<C>(m, w) is None
+        &&& g.finer::<C>(m, m2)
         &&& self.nr_pages == nr_mapped(view::<C>(m, g.rng()), self.start as nat, self.end as nat)
     }
 }
@@ -191,6 +194,12 @@ fn take_leaf<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, v: u
         lemma_digits(nr::<C>(), v as nat, (f.l - 1) as nat);
         assert(low(nr::<C>(), v as nat, (f.l - 1) as nat) == 0);
         lemma_whole_leaf_mapped::<C>(*g, m0, v, ee, *f);
+        assert forall|w: nat| g.s <= w < g.e implies #[trigger] sized_as::<C>(m0, *m, g.top as nat, w) by {
+            let _ = g.level::<C>(*m, w);
+            if through::<C>(w, k, i as int) {
+                assert(place::<C>(w, f.l as nat) == k);
+            }
+        }
     }
     TakenLeaf { start: v, end: ee, pa, l: f.l, prop, word, tok: Tracked(tok.get().tracked_unwrap()) }
 }
@@ -372,7 +381,7 @@ pub fn take_next<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, 
         g.ok::<C>(*final(m)),
         cut::<C>(*old(m), v as nat) && cut::<C>(*old(m), end as nat) ==> r is Some && fewer_leaves::<C>(*old(m), *final(m)),
         match r {
-            None => g.same::<C>(*old(m), *final(m)),
+            None => g.same::<C>(*old(m), *final(m)) && g.finer::<C>(*old(m), *final(m)),
             Some((next, t)) => v <= next <= end && g.nothing_in::<C>(*final(m), v as nat, next as nat) && match t {
                 Taken::Leaf(t) => t.ok::<C>(*g, *old(m), *final(m)) && v <= t.start && t.end <= end && g.nothing_in::<C>(
                     *old(m),
@@ -384,7 +393,7 @@ pub fn take_next<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, 
                     v as nat,
                     next as nat,
                 ),
-                Taken::Nothing => g.same::<C>(*old(m), *final(m)) && next == end && g.nothing_in::<C>(
+                Taken::Nothing => g.same::<C>(*old(m), *final(m)) && g.finer::<C>(*old(m), *final(m)) && next == end && g.nothing_in::<C>(
                     *old(m),
                     v as nat,
                     end as nat,
@@ -407,6 +416,7 @@ pub fn take_next<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, 
             is_cut ==> *m == m0,
             g.ok::<C>(*m),
             g.same::<C>(m0, *m),
+            g.finer::<C>(m0, *m),
             g.s <= v <= p <= end <= g.e,
             g.e <= 0x2000_0000_0000,
             1 <= C::Consts::LEVELS <= 5,
@@ -418,6 +428,7 @@ pub fn take_next<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, 
             if let Some(t) = take_node::<C>(g, Tracked(m), p, &f, end) {
                 proof {
                     lemma_since::<C>(*g, m0, m1);
+                    lemma_finer::<C>(*g, m0, m1, *m);
                 }
                 return Some((p, Taken::Node(t)));
             }
@@ -428,6 +439,8 @@ pub fn take_next<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, 
                 let t = take_leaf::<C>(g, Tracked(m), p, &f, ee);
                 proof {
                     lemma_since::<C>(*g, m0, m1);
+                    assert(sized_as::<C>(m0, m1, g.top as nat, p as nat));
+                    lemma_finer::<C>(*g, m0, m1, *m);
                 }
                 // An emptied node is looked for at its last entry.
                 let next = if f.l < g.top && is_last::<C>(g, p, f.l, ee, end) { p } else { ee };
@@ -438,7 +451,11 @@ pub fn take_next<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, 
                     lemma_between_cuts::<C>(*g, m0, v as nat, end as nat, p as nat, f, es as nat, ee as nat);
                 }
             }
-            if !split::<C>(g, Tracked(m), p, &f, es, ee, end) {
+            let done = split::<C>(g, Tracked(m), p, &f, es, ee, end);
+            proof {
+                lemma_finer::<C>(*g, m0, m1, *m);
+            }
+            if !done {
                 return None;
             }
             proof {

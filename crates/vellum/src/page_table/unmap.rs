@@ -1,5 +1,7 @@
 //! Unmapping a range.
 #![cfg_attr(not(verus_keep_ghost), allow(unused_variables, reason = "what only the proofs use"))]
+#[cfg(verus_keep_ghost)]
+use super::claims::*;
 use super::config::*;
 use super::cursor::*;
 use super::cut::*;

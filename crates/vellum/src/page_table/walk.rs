@@ -136,6 +136,7 @@ pub(super) fn split<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree
     ensures
         g.ok::<C>(*final(m)),
         g.same::<C>(*old(m), *final(m)),
+        g.finer::<C>(*old(m), *final(m)),
         same_nodes(*old(m), *final(m)),
     no_unwind
 {
@@ -162,6 +163,7 @@ pub fn isolate<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, ne
         g.ok::<C>(*final(m)),
         final(near).ok::<C>(*g, *final(m)),
         g.same::<C>(*old(m), *final(m)),
+        g.finer::<C>(*old(m), *final(m)),
         match r {
             None => true,
             Some(None) => g.nothing_in::<C>(*final(m), v as nat, end as nat),
@@ -183,6 +185,7 @@ pub fn isolate<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, ne
             m0 == *old(m),
             g.ok::<C>(*m),
             g.same::<C>(m0, *m),
+            g.finer::<C>(m0, *m),
             g.s <= v <= end <= g.e,
             g.e <= 0x2000_0000_0000,
             1 <= C::Consts::LEVELS <= 5,
@@ -200,6 +203,7 @@ pub fn isolate<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, ne
         let done = split::<C>(g, Tracked(m), p, &f, es, ee, end);
         proof {
             near.lemma_stays::<C>(*g, m1, *m);
+            lemma_finer::<C>(*g, m0, m1, *m);
         }
         if !done {
             return None;
@@ -310,6 +314,7 @@ pub fn set_property<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree
         g.ok::<C>(*final(m)),
         same_nodes(*old(m), *final(m)),
         same_leaves::<C>(*old(m), *final(m)),
+        g.finer::<C>(*old(m), *final(m)),
         forall|w: nat|
             g.s <= w < g.e ==> #[trigger] g.at::<C>(*final(m), w) == (if p <= w < ee {
                 Some(((g.at::<C>(*old(m), w)->0).0, prop))
@@ -329,6 +334,13 @@ pub fn set_property<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree
     rewrite_leaf::<C>(g, Tracked(m), p, f, leaf);
     proof {
         lemma_entry_pages::<C>(*g, p as nat, f.l as nat, p as nat, ee as nat);
+        assert forall|w: nat| g.s <= w < g.e implies #[trigger] sized_as::<C>(m0, *m, g.top as nat, w) by {
+            let _ = g.level::<C>(*m, w);
+            if through::<C>(w, k, idx::<C>(p as nat, f.l as nat)) {
+                assert(place::<C>(w, f.l as nat) == k);
+                lemma_via::<C>(m0, g.rng(), f.l as nat, g.top as nat, w);
+            }
+        }
         assert forall|w: nat| g.s <= w < g.e implies #[trigger] g.at::<C>(*m, w) == (if p <= w < ee {
             Some(((g.at::<C>(m0, w)->0).0, prop))
         } else {

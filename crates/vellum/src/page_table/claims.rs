@@ -1,0 +1,143 @@
+//! What the contracts of cursors say of a locked range: what it maps, and how that differs from before.
+use super::config::*;
+use super::cursor::*;
+use super::entry::*;
+use super::geometry::*;
+use super::ops::*;
+use super::session::*;
+use super::tree::*;
+use vellum_machine::addr::PAGE_SIZE;
+use vstd::prelude::*;
+
+verus! {
+
+/// The pages `[a, b)`.
+pub(super) open spec fn between(a: nat, b: nat) -> ISet<nat> {
+    ISet::new(|p: nat| a <= p < b)
+}
+
+impl<C: PageTableConfig> Session<C> {
+    /// What the range maps: page number to physical address and property.
+    pub(super) open spec fn mapped(self) -> IMap<nat, (nat, PageProperty)> {
+        view::<C>(self.tree@, self.g.rng())
+    }
+
+    /// The level of the page or huge page that maps a page of the range.
+    pub(super) open spec fn level_at(self, p: nat) -> Option<nat> {
+        self.g.level::<C>(self.tree@, p)
+    }
+
+    /// The range maps what it did in `o`, but that huge pages may have been split.
+    pub(super) open spec fn maps_as(self, o: Self) -> bool {
+        self.mapped() == o.mapped() && self.g.finer::<C>(o.tree@, self.tree@)
+    }
+
+    /// The pages `[a, b)` map nothing any more; the others map what they did in `o`, but that huge pages may have been
+    /// split.
+    pub(super) open spec fn lost(self, o: Self, a: nat, b: nat) -> bool {
+        self.mapped() == o.mapped().remove_keys(between(a, b)) && self.g.finer::<C>(o.tree@, self.tree@)
+    }
+
+    /// The pages of `item` are mapped where the cursor was in `o`, and it is past them; the others map what they did, but
+    /// that huge pages may have been split.
+    pub(super) open spec fn has_put(self, o: Self, item: C::Item) -> bool {
+        let (pa, l, prop) = C::raw(item);
+        let n = pages(nr::<C>(), (l - 1) as nat);
+        let b = between(o.v as nat, (o.v + n) as nat);
+        &&& self.v == o.v + n
+        &&& forall|w: nat| #[trigger] b.contains(w) ==> self.mapped().contains_pair(w, ((pa + PAGE_SIZE * (w - o.v)) as nat, prop))
+            && self.level_at(w) == Some(l)
+        &&& self.mapped().remove_keys(b) == o.mapped().remove_keys(b)
+        &&& forall|w: nat| self.g.s <= w < self.g.e && !b.contains(w) ==> #[trigger] sized_as::<C>(o.tree@, self.tree@, self.g.top as nat, w)
+    }
+
+    /// `old` is what was mapped at the position, where an item of the size of `item` went.
+    pub(super) open spec fn had(self, item: C::Item, old: Option<Replaced<C::Item>>) -> bool {
+        let n = pages(nr::<C>(), (C::raw(item).1 - 1) as nat);
+        match old {
+            Some(x) => C::raw(x.item).1 == C::raw(item).1 && self.mapped().contains_pair(
+                self.v as nat,
+                (C::raw(x.item).0 as nat, C::raw(x.item).2),
+            ),
+            None => forall|w: nat| self.v <= w < self.v + n ==> !#[trigger] self.mapped().dom().contains(w),
+        }
+    }
+}
+
+/// What translates the same outside `b` is the same map outside `b`.
+pub(super) proof fn lemma_view_elsewhere<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree, b: ISet<nat>)
+    requires
+        forall|w: nat| g.s <= w < g.e && !b.contains(w) ==> #[trigger] g.at::<C>(m2, w) == g.at::<C>(m, w),
+    ensures
+        view::<C>(m2, g.rng()).remove_keys(b) == view::<C>(m, g.rng()).remove_keys(b),
+{
+    assert forall|w: nat| g.s <= w < g.e && !b.contains(w) implies #[trigger] trans::<C>(m2, g.top as nat, w) == trans::<C>(
+        m,
+        g.top as nat,
+        w,
+    ) by {
+        let _ = g.at::<C>(m2, w);
+    }
+    assert(view::<C>(m2, g.rng()).remove_keys(b) =~= view::<C>(m, g.rng()).remove_keys(b));
+}
+
+/// Where nothing translates, nothing is in the map.
+pub(super) proof fn lemma_nothing_mapped<C: PageTableConfig>(g: Locks, m: Tree, a: nat, b: nat)
+    requires
+        g.nothing_in::<C>(m, a, b),
+    ensures
+        forall|w: nat| a <= w < b ==> !#[trigger] view::<C>(m, g.rng()).dom().contains(w),
+{
+    assert forall|w: nat| a <= w < b implies !#[trigger] view::<C>(m, g.rng()).dom().contains(w) by {
+        let _ = g.at::<C>(m, w);
+    }
+}
+
+/// What is cleared is gone from the map.
+pub(super) proof fn lemma_view_cleared<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree, a: nat, b: nat)
+    requires
+        g.cleared::<C>(m, m2, a, b),
+    ensures
+        view::<C>(m2, g.rng()) == view::<C>(m, g.rng()).remove_keys(between(a, b)),
+{
+    assert forall|w: nat| g.s <= w < g.e implies #[trigger] trans::<C>(m2, g.top as nat, w) == (if a <= w < b {
+        None
+    } else {
+        trans::<C>(m, g.top as nat, w)
+    }) by {
+        let _ = g.at::<C>(m2, w);
+    }
+    assert(view::<C>(m2, g.rng()) =~= view::<C>(m, g.rng()).remove_keys(between(a, b)));
+}
+
+/// What translates at the same pages has the same domain.
+pub(super) proof fn lemma_view_domain<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree)
+    requires
+        forall|w: nat| g.s <= w < g.e ==> (#[trigger] g.at::<C>(m2, w) is Some) == (g.at::<C>(m, w) is Some),
+    ensures
+        view::<C>(m2, g.rng()).dom() == view::<C>(m, g.rng()).dom(),
+{
+    assert forall|w: nat| g.s <= w < g.e implies (#[trigger] trans::<C>(m2, g.top as nat, w) is Some) == (trans::<C>(
+        m,
+        g.top as nat,
+        w,
+    ) is Some) by {
+        let _ = g.at::<C>(m2, w);
+    }
+    assert(view::<C>(m2, g.rng()).dom() =~= view::<C>(m, g.rng()).dom());
+}
+
+/// What translates the same is the same map.
+pub(super) proof fn lemma_same_view<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree)
+    requires
+        g.same::<C>(m, m2),
+    ensures
+        view::<C>(m2, g.rng()) == view::<C>(m, g.rng()),
+{
+    assert forall|w: nat| g.s <= w < g.e implies #[trigger] trans::<C>(m2, g.top as nat, w) == trans::<C>(m, g.top as nat, w) by {
+        let _ = g.at::<C>(m2, w);
+    }
+    assert(view::<C>(m2, g.rng()) =~= view::<C>(m, g.rng()));
+}
+
+} // verus!
