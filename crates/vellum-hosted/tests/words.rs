@@ -2,11 +2,12 @@
 #![allow(unsafe_code, reason = "reaches words that belong to the tests")]
 mod common;
 
-use common::{AREA, config, get, machine, set};
-use std::sync::atomic::{AtomicBool, Ordering};
-use vellum_machine::addr::{PAGE_SIZE, Paddr};
+use common::{A, AREA, P, Tables, U, config, get, machine, set};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
+use vellum_machine::cpu::CpuId;
 use vellum_machine::page::{self, WORDS_PER_PAGE};
-use vellum_machine::ptword;
+use vellum_machine::{ptword, tlb, user};
 use vstd::prelude::Tracked;
 
 /// A permission that only the verifier would have to see.
@@ -89,4 +90,53 @@ fn what_a_walker_notes_meanwhile_comes_out_of_the_swap() {
     let stale = load(0);
     set(AREA, 1 | DIRTY);
     assert_eq!(compare_exchange(0, stale, 0), Err(1 | DIRTY));
+}
+
+/// Waits until `done`, and gives up after a while.
+fn wait_until(done: impl Fn() -> bool) {
+    let start = std::time::Instant::now();
+    while !done() {
+        std::hint::spin_loop();
+        assert!(start.elapsed() < std::time::Duration::from_secs(30), "waited too long");
+    }
+}
+
+#[test]
+fn a_word_that_leads_nowhere_is_stored_to_while_a_walker_tries() {
+    const VA: Vaddr = Vaddr(0x40_0000);
+    let machine = machine(config());
+    machine.run_on(CpuId::BOOT, || {
+        let tables = Tables::new();
+        let leaf = tables.page(VA, 1, P | U);
+        let (node, i) = (Paddr(leaf.0 & !(PAGE_SIZE - 1)), leaf.0 % PAGE_SIZE / 8);
+        let mapped = get(leaf);
+        set(leaf, 0);
+        tables.activate();
+        let (tries, over) = (AtomicU64::new(0), AtomicBool::new(false));
+        let change = || {
+            for _ in 0..200 {
+                let now = tries.load(Ordering::SeqCst);
+                wait_until(|| tries.load(Ordering::SeqCst) > now + 1);
+                assert_eq!(get(leaf), 0, "something was noted in a word that leads nowhere");
+                // SAFETY: the frame belongs to the tests, the index is below 512, and the word is zero.
+                unsafe { ptword::store_absent::<ptword::Native>(node, i, mapped, ghost()) };
+                wait_until(|| get(leaf) == mapped | A);
+                // SAFETY: as before.
+                assert_eq!(unsafe { ptword::swap::<ptword::Native>(node, i, 0, ghost()) }, mapped | A);
+            }
+        };
+        std::thread::scope(|scope| {
+            let changer = scope.spawn(|| {
+                let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(change));
+                over.store(true, Ordering::SeqCst);
+                outcome
+            });
+            while !over.load(Ordering::SeqCst) {
+                tlb::flush_addr(VA);
+                let _ = user::load_u64(VA);
+                tries.fetch_add(1, Ordering::SeqCst);
+            }
+            assert!(changer.join().unwrap().is_ok());
+        });
+    });
 }

@@ -2,7 +2,7 @@
 //!
 //! The walker reads these words at any time and sets accessed and dirty bits in them at any time, so a word is
 //! known up to those bits alone, and a word that the walker may reach is replaced by a swap or a
-//! compare-and-swap: a plain store could lose what hardware noted. Which bits those are is the [`WalkerFormat`]'s.
+//! compare-and-swap: a plain store could lose what hardware noted. (In a word that leads nowhere it notes nothing.) Which bits those are is the [`WalkerFormat`]'s.
 #![expect(unsafe_code, reason = "the words of a frame are reached through a raw pointer into the linear map")]
 use crate::addr::Paddr;
 #[cfg(verus_keep_ghost)]
@@ -162,6 +162,38 @@ pub unsafe fn store_unreachable(pa: Paddr, i: usize, v: u64, Tracked(perm): Trac
     no_unwind
 {
     word(pa, i).store(v, Ordering::Relaxed)
+}
+
+/// Writes a word from which the walker goes nowhere, so that it notes nothing in it.
+///
+/// # Safety
+///
+/// 1. The caller has the permission of the frame at `pa` (the stable compiler does not see it), and `i` is below 512.
+/// 2. No walker reads the frame as one of another format than `F`, nor does one go anywhere from the word.
+// Release: publishes what was written before it, as `swap`. It cannot tear, and nobody else writes the word: software has
+// its permission, and walkers note what they do in words that they go by.
+#[inline(always)]
+#[verifier::external_body]
+#[verifier::atomic]
+pub unsafe fn store_absent<F: WalkerFormat>(
+    pa: Paddr,
+    i: usize,
+    v: u64,
+    Tracked(perm): Tracked<&mut PagePerm>,
+)
+    requires
+        old(perm).pa() == pa,
+        old(perm).exclusive(),
+        i < 512,
+        exists|l: nat, shape: WalkerShape| #[trigger] F::step(old(perm).words()[i as int], l, shape) is Fault,
+    ensures
+        final(perm).pa() == pa,
+        final(perm).exclusive(),
+        final(perm).words() == old(perm).words().update(i as int, v),
+    opens_invariants none
+    no_unwind
+{
+    word(pa, i).store(v, Ordering::Release)
 }
 
 /// Replaces a word and returns what it was, with what the walker noted until then.

@@ -648,6 +648,57 @@ pub(super) fn swap<C: PageTableConfig>(
     e
 }
 
+/// As [`swap`] where the entry is absent, in which the walker notes nothing.
+#[inline(always)]
+pub(super) fn store<C: PageTableConfig>(
+    w: &World,
+    pa: usize,
+    i: usize,
+    v: u64,
+    Tracked(r): Tracked<&Nodes::reader>,
+    Tracked(t): Tracked<&mut NodeTok>,
+)
+    requires
+        old(t).ok::<C>(*w, *r),
+        old(t).pa() == pa,
+        old(t).info.value().lo <= i < old(t).info.value().hi,
+        old(t).level() >= 1,
+        !(meaning::<C>(v, old(t).level()) is Table),
+        meaning::<C>(old(t).words()[i as int], old(t).level()) is Absent,
+    ensures
+        final(t).ok::<C>(*w, *r),
+        stepped(*final(t), *old(t), i as int, v, old(t).kids()),
+    no_unwind
+{
+    let ghost n = t.info.key();
+    proof {
+        w.lemma_key();
+        let word = t.words()[i as int];
+        C::Entry::walker_step(word, word, t.level());
+        assert(<FormatOf<C> as ptword::WalkerFormat>::step(word, t.level(), walker_shape::<C::Consts>()) is Fault);
+    }
+    open_atomic_invariant!(w.invariant_ref() => g => {
+        let ghost g0 = g;
+        proof {
+            protected_node(w, &g, r, &t.prot, &t.info);
+        }
+        let tracked mut x = g.nodes.tracked_remove(n);
+        let ghost x0 = x;
+        proof {
+            x.auth.agree(&t.lk.copy);
+            lemma_excludes(&mut x.auth, &mut t.lk.copy, &x.content);
+        }
+        // SAFETY: the permission of the node's frame is in the invariant, and the entry is absent.
+        unsafe { ptword::store_absent::<FormatOf<C>>(Paddr(pa), i, v, Tracked(&mut x.page)) };
+        proof {
+            x.auth.update(&mut t.lk.copy, Words { words: x.page.words(), kids: x.kids.value() });
+            lemma_plain_step::<C>(w.instance(), x0, x, i as int, v);
+            g.nodes.tracked_insert(n, x);
+            lemma_node_put_back(w, g0, g, n);
+        }
+    });
+}
+
 /// As [`swap`], but only if the word is still `cur` to the bit; else says what it is.
 #[inline(always)]
 pub(super) fn compare_exchange<C: PageTableConfig>(

@@ -371,6 +371,43 @@ pub fn replace<C: PageTableConfig>(
     (word, Tracked(o))
 }
 
+/// Makes a leaf of an entry that is absent.
+#[inline(always)]
+pub fn install<C: PageTableConfig>(
+    g: &Locks,
+    Tracked(m): Tracked<&mut Tree>,
+    Ghost(k): Ghost<Place>,
+    pa: usize,
+    i: usize,
+    v: u64,
+    Tracked(f): Tracked<LeafTok>,
+)
+    requires
+        g.ok::<C>(*old(m)),
+        old(m).dom().contains(k),
+        old(m)[k].pa() == pa,
+        own_entry(*old(m), k, i as int),
+        meaning::<C>(v, k.0) matches Pte::Leaf(p, _) && leaf_fits::<C::Consts>(p, k.0) && C::leaf_ok(f, p, k.0),
+        ent::<C>(*old(m), k, i as int) is Absent,
+    ensures
+        is_replaced::<C>(*g, *old(m), *final(m), k, i as int, v),
+    no_unwind
+{
+    let ghost m0 = *m;
+    proof {
+        C::Consts::consts_ok();
+        assert(node_ok::<C>(*m, g.rng(), k));
+        assert(tok_ok::<C>(m[k], k, *g.w, g.reader@));
+        assert(entry_ok::<C>(*m, g.rng(), k, i as int));
+    }
+    store::<C>(g.w, pa, i, v, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow_mut(k)));
+    proof {
+        exchange_leaf(m.tracked_borrow_mut(k), i as int, Some(f));
+        assert(m.dom() =~= m0.dom());
+        lemma_replaced::<C>(*g, m0, *m, k, i as int, v);
+    }
+}
+
 pub proof fn lemma_replaced<C: PageTableConfig>(g: Locks, m0: Tree, m: Tree, k: Place, i: int, v: u64)
     requires
         g.ok::<C>(m0),

@@ -263,7 +263,14 @@ pub fn fill<C: RunConfig>(
         let word = load::<C>(g.w, node, i, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
         // SAFETY: the page is one of the run.
         let e = unsafe { C::Entry::leaf(a, 1, prop) };
-        let (word, old) = replace::<C>(g, Tracked(m), Ghost(k), node, i, e, Tracked(Some(t)));
+        let old = if let Pte::Leaf(was, was_prop) = C::Entry::decode(word, 1) {
+            let (word, old) = replace::<C>(g, Tracked(m), Ghost(k), node, i, e, Tracked(Some(t)));
+            let tok = Tracked(old.get().tracked_unwrap());
+            Some(TakenLeaf { start: p, end: p + 1, pa: was, l: 1, prop: was_prop, word, tok })
+        } else {
+            install::<C>(g, Tracked(m), Ghost(k), node, i, e, Tracked(t));
+            None
+        };
         proof {
             lemma_filled_one::<C>(*g, m1, *m, p as nat, e, a, prop);
             lemma_filled_more::<C>(*g, m0, m1, *m, v as nat, p as nat, (p + 1) as nat, pa, prop);
@@ -271,9 +278,8 @@ pub fn fill<C: RunConfig>(
         }
         a += PAGE_SIZE;
         p += 1;
-        if let Pte::Leaf(was, was_prop) = C::Entry::decode(word, 1) {
-            let tok = Tracked(old.get().tracked_unwrap());
-            return (p, Some(TakenLeaf { start: p - 1, end: p, pa: was, l: 1, prop: was_prop, word, tok }));
+        if old.is_some() {
+            return (p, old);
         }
     }
     (p, None)
