@@ -193,25 +193,6 @@ pub(super) proof fn lemma_cut_behind<C: PageTableConfig>(g: Locks, m: Tree, m2: 
     }
 }
 
-/// Where there are the same leaves, the same places divide none.
-pub(super) proof fn lemma_cut_stays<C: PageTableConfig>(m: Tree, m2: Tree, x: nat)
-    requires
-        cut::<C>(m, x),
-        same_leaves::<C>(m, m2),
-    ensures
-        cut::<C>(m2, x),
-{
-    assert forall|l: nat|
-        1 <= l && m2.dom().contains(#[trigger] place::<C>(x, l)) && low(nr::<C>(), x, (l - 1) as nat) != 0 implies !(ent::<C>(
-        m2,
-        place::<C>(x, l),
-        idx::<C>(x, l),
-    ) is Leaf) by {
-        lemma_same_entry::<C>(x, x, l);
-        assert(ent::<C>(m2, place::<C>(x, l), idx::<C>(x, l)) is Leaf == ent::<C>(m, place::<C>(x, l), idx::<C>(x, l)) is Leaf);
-    }
-}
-
 /// Where leaves go and none comes, the same places divide none.
 pub(super) proof fn lemma_cut_fewer<C: PageTableConfig>(m: Tree, m2: Tree, x: nat)
     requires

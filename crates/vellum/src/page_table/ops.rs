@@ -280,6 +280,27 @@ pub open spec fn fewer_leaves<C: PageTableConfig>(m: Tree, m2: Tree) -> bool {
         m2.dom().contains(k) && 0 <= i < 512 && (#[trigger] ent::<C>(m2, k, i)) is Leaf ==> m.dom().contains(k) && ent::<C>(m, k, i) is Leaf
 }
 
+/// Where one entry became no leaf, and all others are as they were, there are no more leaves.
+proof fn lemma_fewer_leaves<C: PageTableConfig>(m: Tree, m2: Tree, k: Place, i: int)
+    requires
+        forall|k2: Place| m2.dom().contains(k2) ==> #[trigger] m.dom().contains(k2),
+        forall|k2: Place| #[trigger] m2.dom().contains(k2) && k2 != k ==> m2[k2] == m[k2],
+        0 <= i < 512,
+        m2[k].words() == m[k].words().update(i, m2[k].words()[i]),
+        !(ent::<C>(m2, k, i) is Leaf),
+        m[k].words().len() == 512,
+    ensures
+        fewer_leaves::<C>(m, m2),
+{
+    assert forall|k2: Place, j: int| m2.dom().contains(k2) && 0 <= j < 512 && (#[trigger] ent::<C>(m2, k2, j)) is Leaf implies m.dom().contains(k2)
+        && ent::<C>(m, k2, j) is Leaf by {
+        if k2 == k {
+            assert(j != i);
+            assert(m2[k].words()[j] == m[k].words()[j]);
+        }
+    }
+}
+
 /// `m2` is `m` after entry `i` of `k` became `v`, which owns `f`.
 pub open spec fn is_replaced<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree, k: Place, i: int, v: u64) -> bool {
     &&& g.ok::<C>(m2)
@@ -425,19 +446,7 @@ pub proof fn lemma_replaced<C: PageTableConfig>(g: Locks, m0: Tree, m: Tree, k: 
     let top = place::<C>(g.s as nat, g.top as nat);
     assert(m[top].info == m0[top].info);
     if !(meaning::<C>(v, k.0) is Leaf) {
-        assert forall|k2: Place, j: int|
-            m.dom().contains(k2) && 0 <= j < 512 && (#[trigger] ent::<C>(m, k2, j)) is Leaf implies m0.dom().contains(k2) && ent::<C>(
-            m0,
-            k2,
-            j,
-        ) is Leaf by {
-            if k2 == k {
-                assert(j != i);
-                assert(m[k].words()[j] == m0[k].words()[j]);
-            } else {
-                assert(m[k2] == m0[k2]);
-            }
-        }
+        lemma_fewer_leaves::<C>(m0, m, k, i);
     }
 }
 
@@ -779,19 +788,7 @@ pub(super) fn detach<C: PageTableConfig>(
     proof {
         assert(m.dom() =~= m0.dom().remove(c));
         lemma_prune::<C>(m0, *m, r, k, i as int);
-        assert forall|k2: Place, j: int|
-            m.dom().contains(k2) && 0 <= j < 512 && (#[trigger] ent::<C>(*m, k2, j)) is Leaf implies m0.dom().contains(k2) && ent::<C>(
-            m0,
-            k2,
-            j,
-        ) is Leaf by {
-            if k2 == k {
-                assert(j != i);
-                assert(m[k].words()[j] == m0[k].words()[j]);
-            } else {
-                assert(m[k2] == m0[k2]);
-            }
-        }
+        lemma_fewer_leaves::<C>(m0, *m, k, i as int);
         assert forall|k2: Place| m.dom().contains(k2) implies #[trigger] tok_ok::<C>(m[k2], k2, *g.w, g.reader@) by {
             assert(tok_ok::<C>(m0[k2], k2, *g.w, g.reader@));
         }

@@ -258,7 +258,7 @@ impl<C: PageTableConfig> Session<C> {
             proof {
                 near.lemma_stays::<C>(self.g, m1, self.tree@);
                 lemma_cut_behind::<C>(self.g, m1, self.tree@, p, ee, f);
-                lemma_cut_stays::<C>(m1, self.tree@, end as nat);
+                lemma_cut_fewer::<C>(m1, self.tree@, end as nat);
                 lemma_recoloured::<C>(self.g, m1, self.tree@, old(self).mapped(), start as nat, p, ee, f, prop);
             }
         }
