@@ -217,6 +217,14 @@ impl Model {
         self.split::<G>(page, |part| range.start <= part.start && part.end <= range.end)
     }
 
+    /// What is mapped in a range, split at its borders.
+    fn cut_out<G: PagingConsts>(&mut self, range: &Range<usize>) -> Vec<(usize, Mapped)> {
+        for border in [range.start, range.end].into_iter().filter(|_| !range.is_empty()) {
+            self.split::<G>(border, |part| part.start == border);
+        }
+        self.mapped.range(range.clone()).map(|(&page, &mapped)| (page, mapped)).collect()
+    }
+
     fn hold(&mut self, range: &Range<usize>) {
         let meets = |other: &&Range<usize>| other.start < range.end && range.start < other.end;
         assert_eq!(self.held.iter().find(meets), None, "two cursors have {range:?}");
@@ -242,11 +250,13 @@ enum Event {
     HugeLeaf,
     Node,
     Protected,
+    ProtectedRange,
+    Unmapped,
     Noted,
     Used,
 }
 
-const EVENTS: [Event; 12] = [
+const EVENTS: [Event; 14] = [
     Event::Mapped,
     Event::MappedHuge,
     Event::Replaced,
@@ -257,6 +267,8 @@ const EVENTS: [Event; 12] = [
     Event::HugeLeaf,
     Event::Node,
     Event::Protected,
+    Event::ProtectedRange,
+    Event::Unmapped,
     Event::Noted,
     Event::Used,
 ];
@@ -332,10 +344,14 @@ impl<'a, U: Use> Session<'a, U> {
         match random.below(16) {
             0..5 => self.map(random),
             5..7 => _ = self.take(self.window(random)),
-            7 => self.take_all(self.window(random)),
-            8..10 => {
+            7 => self.unmap(self.window(random)),
+            8 => {
                 let window = self.window(random);
                 self.protect(window, random.property());
+            }
+            9 => {
+                let window = self.window(random);
+                self.protect_range(window, random.property());
             }
             10 => self.find(self.window(random)),
             11 => self.query(),
@@ -451,13 +467,64 @@ impl<'a, U: Use> Session<'a, U> {
     /// was memory for one node and none for the next.
     fn had_no_memory(&self, model: &mut Model, page: usize) {
         self.world.count(Event::NoMemory);
-        let Some(page) = model.first::<U::Shape>(page..self.range.end) else { return };
+        let Some(page) = model.first::<U::Shape>(page..self.range.end.max(page + 1)) else { return };
         let found = walk::<U::Shape>(self.world.table.root_paddr(), va::<U>(page));
         model.split::<U::Shape>(page, |part| part.len() <= pages_in::<U::Shape>(found.level));
     }
 
-    fn take_all(&mut self, window: Range<usize>) {
-        while self.take(self.at..window.end) {}
+    /// All that is mapped in the window goes, in the order of addresses, split at its borders.
+    fn unmap(&mut self, window: Range<usize>) {
+        let mut model = self.world.model();
+        let mut seen = Vec::new();
+        let mut see = |fragment: Fragment<U::Config>| match fragment {
+            Fragment::Leaf { va, item, ad } => seen.push((va, U::parts(&item), ad)),
+            Fragment::Node(mut node) => {
+                while let Some((va, item, ad)) = node.next_leaf() {
+                    seen.push((va, U::parts(&item), ad));
+                }
+            }
+        };
+        let unmapped = self.cursor.unmap(window.len() * PAGE_SIZE, &mut see);
+        if unmapped == Err(PageTableError::NoMemory) {
+            assert!(seen.is_empty(), "something was unmapped although it was refused");
+            return [window.start, window.end]
+                .into_iter()
+                .for_each(|page| self.had_no_memory(&mut model, page));
+        }
+        let mapped = model.cut_out::<U::Shape>(&window);
+        let pages = |(_, mapped): &(usize, Mapped)| pages_in::<U::Shape>(mapped.level);
+        assert_eq!(unmapped, Ok(mapped.iter().map(pages).sum::<usize>()));
+        let parts = |&(page, Mapped { level, pa, prop, ad }): &_| (va::<U>(page), (pa, level, prop), ad);
+        assert_eq!(seen, mapped.iter().map(parts).collect::<Vec<_>>());
+        mapped.iter().for_each(|(page, _)| _ = model.mapped.remove(page));
+        self.at = window.end;
+        self.world.count(Event::Unmapped);
+    }
+
+    fn protect_range(&mut self, window: Range<usize>, prop: PageProperty) {
+        let mut model = self.world.model();
+        let mut seen = Vec::new();
+        let mut change = |range: Range<Vaddr>, old| {
+            seen.push((range, old));
+            Some(prop)
+        };
+        let changed = self.cursor.protect(window.len() * PAGE_SIZE, &mut change);
+        if changed == Err(PageTableError::NoMemory) {
+            assert!(seen.is_empty(), "something was changed although it was refused");
+            return [window.start, window.end]
+                .into_iter()
+                .for_each(|page| self.had_no_memory(&mut model, page));
+        }
+        let mapped = model.cut_out::<U::Shape>(&window);
+        let pages = |(page, mapped): &(usize, Mapped)| *page..page + pages_in::<U::Shape>(mapped.level);
+        assert_eq!(changed, Ok(mapped.iter().map(|found| pages(found).len()).sum::<usize>()));
+        let expected = mapped.iter().map(|found| (vas::<U>(pages(found)), found.1.prop));
+        assert_eq!(seen, expected.collect::<Vec<_>>());
+        for (page, old) in mapped {
+            model.mapped.insert(page, Mapped { prop, ..old });
+        }
+        self.at = window.end;
+        self.world.count(Event::ProtectedRange);
     }
 
     fn protect(&mut self, window: Range<usize>, prop: PageProperty) {
