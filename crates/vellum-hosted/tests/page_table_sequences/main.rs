@@ -3,22 +3,26 @@
 //! Whoever has a cursor has its range to itself: so what an operation does is compared with what the map says at that
 //! moment, though others go on elsewhere. `VELLUM_SEED` repeats the choices of a run, which prints it, and `VELLUM_OPS`
 //! says how many operations there are for each table; with several processors their order is still the host's.
+mod model;
+#[path = "../page_table_support/mod.rs"]
 mod page_table_support;
+mod uses;
 
+use model::{Mapped, Model};
 use page_table_support::*;
-use std::collections::BTreeMap;
 use std::env;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
+use uses::*;
 use vellum::frame::UFrame;
 use vellum::frame::allocator;
 use vellum::page_table::{
-    Access, AccessedDirty, CursorMut, DetachedNode, FourLevel, Fragment, KernelPt, MappedItem, PageProperty,
-    PageTable, PageTableConfig, PageTableError, PagingConsts, SoftBits, TinyTree, Untracked, UserPt,
+    AccessedDirty, CursorMut, DetachedNode, FourLevel, Fragment, PageProperty, PageTable, PageTableConfig,
+    PageTableError, TinyTree,
 };
-use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
+use vellum_machine::addr::{PAGE_SIZE, Vaddr};
 use vellum_machine::cpu::CpuId;
 
 const CPUS: usize = 3;
@@ -26,216 +30,6 @@ const CPUS: usize = 3;
 const OPS: usize = 1_000_000;
 /// Frames that are mapped, again and again.
 const FRAMES: usize = 64;
-
-/// Numbers that a seed decides.
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Random {
-        let mut random = Random(seed ^ 0x9e37_79b9_7f4a_7c15 | 1);
-        (0..8).for_each(|_| _ = random.next());
-        random
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() >> 32) as usize % limit
-    }
-
-    fn one_in(&mut self, many: usize) -> bool {
-        self.below(many) == 0
-    }
-
-    fn of<T: Copy>(&mut self, values: &[T]) -> T {
-        values[self.below(values.len())]
-    }
-
-    fn property(&mut self) -> PageProperty {
-        let access = self.of(&[Access::None, Access::R, Access::RW, Access::RW, Access::RX, Access::RWX]);
-        let soft = self.of(&[SoftBits::NONE, SoftBits::A, SoftBits::B, SoftBits::AB]);
-        PageProperty::user(access).with_soft(soft)
-    }
-}
-
-/// A shape, and where in a tree of it something happens.
-trait Shape: PagingConsts {
-    /// Pages at the borders of nodes, counted from the first that the table has.
-    fn page(random: &mut Random) -> usize;
-    /// One past the last page that is used.
-    const PAGES: usize;
-}
-
-impl Shape for TinyTree {
-    fn page(random: &mut Random) -> usize {
-        random.below(Self::PAGES)
-    }
-
-    const PAGES: usize = 16;
-}
-
-impl Shape for FourLevel {
-    fn page(random: &mut Random) -> usize {
-        let near = random.of(&[0, 500, 1 << 10, (1 << 18) - 12, (1 << 18) + 500, (1 << 19) - 24]);
-        near + random.below(24)
-    }
-
-    const PAGES: usize = 1 << 19;
-}
-
-/// A use of a table, and what is mapped in it.
-trait Use {
-    type Shape: Shape;
-    type Config: PageTableConfig<Consts = Self::Shape>;
-    /// The highest level of a page.
-    const LEVELS: u8;
-    fn item(frames: &[UFrame], random: &mut Random, level: u8, prop: PageProperty) -> Item<Self>;
-    /// Its physical address, level and property.
-    fn parts(item: &Item<Self>) -> (usize, u8, PageProperty);
-    /// Whether what is mapped has counts.
-    const COUNTED: bool;
-}
-
-type Item<U> = <<U as Use>::Config as PageTableConfig>::Item;
-type Table<U> = PageTable<<U as Use>::Config>;
-
-struct User<G>(G);
-
-impl<G: Shape> Use for User<G> {
-    type Shape = G;
-    type Config = UserPt<G>;
-    const LEVELS: u8 = 1;
-    const COUNTED: bool = true;
-
-    fn item(frames: &[UFrame], random: &mut Random, _level: u8, prop: PageProperty) -> MappedItem {
-        MappedItem { frame: frames[random.below(frames.len())].clone(), prop }
-    }
-
-    fn parts(item: &MappedItem) -> (usize, u8, PageProperty) {
-        (item.frame.start_paddr().0, 1, item.prop)
-    }
-}
-
-struct Kernel<G>(G);
-
-impl<G: Shape> Use for Kernel<G> {
-    type Shape = G;
-    type Config = KernelPt<G>;
-    const LEVELS: u8 = G::MAX_LEAF_LEVEL;
-    const COUNTED: bool = false;
-
-    fn item(_: &[UFrame], random: &mut Random, level: u8, prop: PageProperty) -> Untracked<G> {
-        let pa = random.below(8) * pages_in::<G>(level) * PAGE_SIZE;
-        Untracked::new(Paddr(pa), level, prop).expect("the page can be mapped")
-    }
-
-    fn parts(item: &Untracked<G>) -> (usize, u8, PageProperty) {
-        (item.start_paddr().0, item.level(), item.prop())
-    }
-}
-
-/// The base pages in a page of a level.
-fn pages_in<G: PagingConsts>(level: u8) -> usize {
-    G::NR_ENTRIES.pow(u32::from(level - 1))
-}
-
-fn base<U: Use>() -> usize {
-    U::Config::VA_BASE + U::Config::TOP_LO * pages_in::<U::Shape>(U::Shape::LEVELS) * PAGE_SIZE
-}
-
-fn va<U: Use>(page: usize) -> Vaddr {
-    Vaddr(base::<U>() + page * PAGE_SIZE)
-}
-
-fn vas<U: Use>(pages: Range<usize>) -> Range<Vaddr> {
-    va::<U>(pages.start)..va::<U>(pages.end)
-}
-
-fn page_of<U: Use>(va: Vaddr) -> usize {
-    pages_of(base::<U>(), &(va..va)).start
-}
-
-/// A mapping; its first page is its key.
-#[derive(Clone, Copy, PartialEq, Debug)]
-struct Mapped {
-    level: u8,
-    pa: usize,
-    prop: PageProperty,
-    ad: AccessedDirty,
-}
-
-/// What is mapped, and which ranges cursors have.
-#[derive(Default)]
-struct Model {
-    mapped: BTreeMap<usize, Mapped>,
-    held: Vec<Range<usize>>,
-}
-
-impl Model {
-    /// The mapping of a page, with its first.
-    fn at<G: PagingConsts>(&self, page: usize) -> Option<(usize, Mapped)> {
-        let (&start, &mapped) = self.mapped.range(..=page).next_back()?;
-        (page < start + pages_in::<G>(mapped.level)).then_some((start, mapped))
-    }
-
-    /// The first page of a range that is mapped.
-    fn first<G: PagingConsts>(&self, range: Range<usize>) -> Option<usize> {
-        if self.at::<G>(range.start).is_some() && !range.is_empty() {
-            return Some(range.start);
-        }
-        self.mapped.range(range).next().map(|(&page, _)| page)
-    }
-
-    /// Makes the mapping of a page smaller until it is one of the level, or lies in the range.
-    fn split<G: PagingConsts>(
-        &mut self,
-        page: usize,
-        fits: impl Fn(Range<usize>) -> bool,
-    ) -> Option<(usize, Mapped)> {
-        loop {
-            let (start, whole) = self.at::<G>(page)?;
-            if fits(start..start + pages_in::<G>(whole.level)) {
-                return Some((start, whole));
-            }
-            let level = whole.level - 1;
-            for n in 0..G::NR_ENTRIES {
-                let first = n * pages_in::<G>(level);
-                let part = Mapped { level, pa: whole.pa + first * PAGE_SIZE, ..whole };
-                self.mapped.insert(start + first, part);
-            }
-        }
-    }
-
-    /// The first mapping of a range, split where it reaches past the borders.
-    fn isolate<G: PagingConsts>(&mut self, range: Range<usize>) -> Option<(usize, Mapped)> {
-        let page = self.first::<G>(range.clone())?;
-        self.split::<G>(page, |part| range.start <= part.start && part.end <= range.end)
-    }
-
-    /// What is mapped in a range, split at its borders.
-    fn cut_out<G: PagingConsts>(&mut self, range: &Range<usize>) -> Vec<(usize, Mapped)> {
-        for border in [range.start, range.end].into_iter().filter(|_| !range.is_empty()) {
-            self.split::<G>(border, |part| part.start == border);
-        }
-        self.mapped.range(range.clone()).map(|(&page, &mapped)| (page, mapped)).collect()
-    }
-
-    fn hold(&mut self, range: &Range<usize>) {
-        let meets = |other: &&Range<usize>| other.start < range.end && range.start < other.end;
-        assert_eq!(self.held.iter().find(meets), None, "two cursors have {range:?}");
-        self.held.push(range.clone());
-    }
-
-    fn release(&mut self, range: &Range<usize>) {
-        let at = self.held.iter().position(|held| held == range).expect("it is held");
-        self.held.swap_remove(at);
-    }
-}
 
 /// What came of operations, to see that each did come.
 #[derive(Clone, Copy, Debug)]
@@ -368,7 +162,7 @@ impl<'a, U: Use> Session<'a, U> {
         let item = U::item(&self.world.frames, random, level, prop);
         let (pa, ..) = U::parts(&item);
         assert_eq!(U::parts(&item), (pa, level, prop));
-        let (at, mut model) = (va::<U>(self.at), self.world.model());
+        let mut model = self.world.model();
         let outcome = self.cursor.map(item);
         let error = match outcome {
             Err(refused) => {
@@ -390,6 +184,12 @@ impl<'a, U: Use> Session<'a, U> {
                 return;
             }
         };
+        self.check_refusal(&mut model, error, level);
+    }
+
+    /// An item of a level was refused for a reason.
+    fn check_refusal(&self, model: &mut Model, error: PageTableError, level: u8) {
+        let (at, pages) = (va::<U>(self.at), pages_in::<U::Shape>(level));
         match error {
             PageTableError::NotAligned { at: where_it_is } => {
                 assert_eq!(where_it_is, at.0);
@@ -406,7 +206,7 @@ impl<'a, U: Use> Session<'a, U> {
                 assert!(level > 1 && here < level, "a page of level {here} is replaced by one of {level}");
                 self.world.count(Event::Occupied);
             }
-            PageTableError::NoMemory => self.had_no_memory(&mut model, self.at),
+            PageTableError::NoMemory => self.had_no_memory(model, self.at),
             other => panic!("{other}"),
         }
     }

@@ -1,0 +1,142 @@
+//! Tables of two uses and two shapes, and choices that a seed decides.
+use crate::page_table_support::pages_of;
+use std::ops::Range;
+use vellum::frame::UFrame;
+use vellum::page_table::{
+    Access, FourLevel, KernelPt, MappedItem, PageProperty, PageTable, PageTableConfig, PagingConsts,
+    SoftBits, TinyTree, Untracked, UserPt,
+};
+use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
+
+/// Numbers that a seed decides.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Random {
+        let mut random = Random(seed ^ 0x9e37_79b9_7f4a_7c15 | 1);
+        (0..8).for_each(|_| _ = random.next());
+        random
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    pub fn below(&mut self, limit: usize) -> usize {
+        (self.next() >> 32) as usize % limit
+    }
+
+    pub fn one_in(&mut self, many: usize) -> bool {
+        self.below(many) == 0
+    }
+
+    pub fn of<T: Copy>(&mut self, values: &[T]) -> T {
+        values[self.below(values.len())]
+    }
+
+    pub fn property(&mut self) -> PageProperty {
+        let access = self.of(&[Access::None, Access::R, Access::RW, Access::RW, Access::RX, Access::RWX]);
+        let soft = self.of(&[SoftBits::NONE, SoftBits::A, SoftBits::B, SoftBits::AB]);
+        PageProperty::user(access).with_soft(soft)
+    }
+}
+
+/// A shape, and where in a tree of it something happens.
+pub trait Shape: PagingConsts {
+    /// Pages at the borders of nodes, counted from the first that the table has.
+    fn page(random: &mut Random) -> usize;
+    /// One past the last page that is used.
+    const PAGES: usize;
+}
+
+impl Shape for TinyTree {
+    fn page(random: &mut Random) -> usize {
+        random.below(Self::PAGES)
+    }
+
+    const PAGES: usize = 16;
+}
+
+impl Shape for FourLevel {
+    fn page(random: &mut Random) -> usize {
+        let near = random.of(&[0, 500, 1 << 10, (1 << 18) - 12, (1 << 18) + 500, (1 << 19) - 24]);
+        near + random.below(24)
+    }
+
+    const PAGES: usize = 1 << 19;
+}
+
+/// A use of a table, and what is mapped in it.
+pub trait Use {
+    type Shape: Shape;
+    type Config: PageTableConfig<Consts = Self::Shape>;
+    /// The highest level of a page.
+    const LEVELS: u8;
+    fn item(frames: &[UFrame], random: &mut Random, level: u8, prop: PageProperty) -> Item<Self>;
+    /// Its physical address, level and property.
+    fn parts(item: &Item<Self>) -> (usize, u8, PageProperty);
+    /// Whether what is mapped has counts.
+    const COUNTED: bool;
+}
+
+pub type Item<U> = <<U as Use>::Config as PageTableConfig>::Item;
+pub type Table<U> = PageTable<<U as Use>::Config>;
+
+pub struct User<G>(G);
+
+impl<G: Shape> Use for User<G> {
+    type Shape = G;
+    type Config = UserPt<G>;
+    const LEVELS: u8 = 1;
+    const COUNTED: bool = true;
+
+    fn item(frames: &[UFrame], random: &mut Random, _level: u8, prop: PageProperty) -> MappedItem {
+        MappedItem { frame: frames[random.below(frames.len())].clone(), prop }
+    }
+
+    fn parts(item: &MappedItem) -> (usize, u8, PageProperty) {
+        (item.frame.start_paddr().0, 1, item.prop)
+    }
+}
+
+pub struct Kernel<G>(G);
+
+impl<G: Shape> Use for Kernel<G> {
+    type Shape = G;
+    type Config = KernelPt<G>;
+    const LEVELS: u8 = G::MAX_LEAF_LEVEL;
+    const COUNTED: bool = false;
+
+    fn item(_: &[UFrame], random: &mut Random, level: u8, prop: PageProperty) -> Untracked<G> {
+        let pa = random.below(8) * pages_in::<G>(level) * PAGE_SIZE;
+        Untracked::new(Paddr(pa), level, prop).expect("the page can be mapped")
+    }
+
+    fn parts(item: &Untracked<G>) -> (usize, u8, PageProperty) {
+        (item.start_paddr().0, item.level(), item.prop())
+    }
+}
+
+/// The base pages in a page of a level.
+pub fn pages_in<G: PagingConsts>(level: u8) -> usize {
+    G::NR_ENTRIES.pow(u32::from(level - 1))
+}
+
+pub fn base<U: Use>() -> usize {
+    U::Config::VA_BASE + U::Config::TOP_LO * pages_in::<U::Shape>(U::Shape::LEVELS) * PAGE_SIZE
+}
+
+pub fn va<U: Use>(page: usize) -> Vaddr {
+    Vaddr(base::<U>() + page * PAGE_SIZE)
+}
+
+pub fn vas<U: Use>(pages: Range<usize>) -> Range<Vaddr> {
+    va::<U>(pages.start)..va::<U>(pages.end)
+}
+
+pub fn page_of<U: Use>(va: Vaddr) -> usize {
+    pages_of(base::<U>(), &(va..va)).start
+}
