@@ -38,9 +38,9 @@ pub fn flush_all() {
 /// On a thread that is no processor. A machine check if `root` is not the address of a frame of the machine.
 ///
 /// # Safety
-/// 1. `root` is the root node of a page table whose words are of the format [`Native`](crate::ptword::Native), and it
-///    and every node that can be reached from it stay page-table nodes until this processor has another root; a node that is unlinked stays
-///    one until this processor has flushed.
+/// 1. `root` is the root node of a page table whose words are of the format [`Native`](crate::ptword::Native), and
+///    it and every node that can be reached from it stay page-table nodes until this processor has another root; a
+///    node that is unlinked stays one until this processor has flushed.
 /// 2. What user code can reach through the table is memory that user code may read, write or execute as the
 ///    entries say.
 #[allow(unsafe_code, reason = "the duty of whoever chooses the tables that a processor obeys")]

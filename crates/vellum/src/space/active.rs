@@ -56,8 +56,9 @@ impl VmSpace {
         // Pairs with the fence before a flusher loads the set: see `crate::tlb`.
         fence(Ordering::SeqCst);
         // SAFETY: the format is the native one, see above. The table stays for as long as the handle that is put
-        // into `active` below, which is taken out only after another root was set. Its nodes stay until this processor has flushed, since it is
-        // in the space's set. What it maps for user code are frames with untyped contents, counted.
+        // into `active` below, which is taken out only after another root was set. Its nodes stay until this
+        // processor has flushed, since it is in the space's set. What it maps for user code are frames with untyped
+        // contents, counted.
         unsafe { tlb::set_root(self.table.root_paddr()) };
         let before = active.replace(self.clone());
         if let Some(before) = &before {
