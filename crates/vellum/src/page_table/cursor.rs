@@ -155,7 +155,7 @@ impl<C: PageTableConfig> Cursor<'_, C> {
     ///
     /// [`PageTableError::OutOfRange`]: the cursor is at the end of its range.
     pub fn query(&mut self) -> Result<Slot<C>, PageTableError> {
-        self.session.get().query()
+        self.session.get_mut().query()
     }
 
     /// Goes to the next mapped address within `len` bytes and returns it. Without one, goes to the end of `len`.
@@ -195,7 +195,7 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     ///
     /// As [`Cursor::query`].
     pub fn query(&mut self) -> Result<Slot<C>, PageTableError> {
-        self.session.get().query()
+        self.session.get_mut().query()
     }
 
     /// Goes to the next mapped address within `len` bytes and returns it. Without one, goes to the end of `len`.

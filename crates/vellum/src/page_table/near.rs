@@ -12,6 +12,7 @@ use vstd::prelude::*;
 verus! {
 
 /// A node below the top of a locked sub-tree, and the pages `[start, end)` that it covers. None where there are no pages.
+#[derive(Clone, Copy)]
 pub struct Near {
     pa: usize,
     l: u8,
@@ -39,11 +40,16 @@ impl Near {
         }
     }
 
+    /// It is of no node, and so in any tree.
+    pub open spec fn is_none<C: PageTableConfig>(self) -> bool {
+        forall|g: Locks, m: Tree| #[trigger] self.ok::<C>(g, m)
+    }
+
     /// No node.
     #[inline(always)]
     pub fn none<C: PageTableConfig>() -> (r: Near)
         ensures
-            forall|g: Locks, m: Tree| #[trigger] r.ok::<C>(g, m),
+            r.is_none::<C>(),
         opens_invariants none
         no_unwind
     {

@@ -8,6 +8,7 @@ use super::geometry::*;
 use super::life::*;
 #[cfg(verus_keep_ghost)]
 use super::lock::*;
+use super::near::*;
 #[cfg(verus_keep_ghost)]
 use super::node::*;
 use super::ops::*;
@@ -97,6 +98,7 @@ fn put_here<C: PageTableConfig>(
         C::leaf_ok(tok@, pa, l as nat),
     ensures
         g.ok::<C>(*final(m)),
+        same_nodes(*old(m), *final(m)),
         is_put::<C>(*g, m0, *final(m), v, n, (pa, l, prop), o),
     no_unwind
 {
@@ -129,6 +131,7 @@ fn put_here<C: PageTableConfig>(
 pub fn put<C: PageTableConfig>(
     g: &Locks,
     Tracked(m): Tracked<&mut Tree>,
+    near: &mut Near,
     v: usize,
     n: usize,
     pa: usize,
@@ -146,8 +149,10 @@ pub fn put<C: PageTableConfig>(
         leaf_fits::<C::Consts>(pa, l as nat),
         C::Entry::holds(prop),
         C::leaf_ok(tok@, pa, l as nat),
+        old(near).ok::<C>(*g, *old(m)),
     ensures
         g.ok::<C>(*final(m)),
+        final(near).ok::<C>(*g, *final(m)),
         match r {
             Put::Done(o) => is_put::<C>(*g, *old(m), *final(m), v, n, (pa, l, prop), o),
             Put::Occupied(t) => t == tok && g.same::<C>(*old(m), *final(m)) && g.finer::<C>(*old(m), *final(m)),
@@ -176,8 +181,9 @@ pub fn put<C: PageTableConfig>(
             leaf_fits::<C::Consts>(pa, l as nat),
             C::Entry::holds(prop),
             C::leaf_ok(tok@, pa, l as nat),
+            near.ok::<C>(*g, *m),
     {
-        let f = descend::<C>(g, Tracked(m), v);
+        let f = descend_near::<C>(g, Tracked(m), near, v);
         let ghost m1 = *m;
         let ghost k = place::<C>(v as nat, f.l as nat);
         proof {
@@ -188,13 +194,18 @@ pub fn put<C: PageTableConfig>(
             return Put::Occupied(tok);
         }
         if f.l == l {
-            return Put::Done(put_here::<C>(g, Tracked(m), v, n, pa, l, prop, tok, &f, Ghost(m0)));
+            let old = put_here::<C>(g, Tracked(m), v, n, pa, l, prop, tok, &f, Ghost(m0));
+            proof {
+                near.lemma_stays::<C>(*g, m1, *m);
+            }
+            return Put::Done(old);
         }
         if expand::<C>(g, Tracked(m), Ghost(k), f.pa, i, f.l, f.word).is_none() {
             return Put::NoMemory(tok);
         }
         proof {
             lemma_finer::<C>(*g, m0, m1, *m);
+            near.lemma_stays::<C>(*g, m1, *m);
             assert forall|w: nat| g.s <= w < g.e implies #[trigger] g.at::<C>(*m, w) == g.at::<C>(m0, w) by {
                 let _ = g.at::<C>(m1, w);
             }

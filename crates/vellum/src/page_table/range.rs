@@ -118,6 +118,7 @@ impl<C: RunConfig> Session<C> {
             return Err(MapError { error, item: unsafe { C::run_from_raw(pa, n, prop, tok) } });
         }
         let end = start + n;
+        self.near = Near::none::<C>();
         if !make_leaf_nodes::<C>(&self.g, Tracked(self.tree.borrow_mut()), start, end) {
             proof {
                 lemma_same_view::<C>(self.g, m0, self.tree@);
@@ -133,6 +134,7 @@ impl<C: RunConfig> Session<C> {
         while self.v < end
             invariant
                 self.wf(),
+                self.near.is_none::<C>(),
                 self.g == old(self).g,
                 m0 == old(self).tree@,
                 start == old(self).v,
@@ -205,6 +207,7 @@ impl<C: PageTableConfig> Session<C> {
         if start == end {
             return Ok(0);
         }
+        self.near = Near::none::<C>();
         let done = cut_borders::<C>(&self.g, Tracked(self.tree.borrow_mut()), start, end);
         proof {
             lemma_same_view::<C>(self.g, m0, self.tree@);
@@ -217,6 +220,7 @@ impl<C: PageTableConfig> Session<C> {
         while self.v < end
             invariant
                 self.wf(),
+                self.near.is_none::<C>(),
                 self.g == old(self).g,
                 start == old(self).v,
                 start <= self.v <= end <= self.g.e <= 0x2000_0000_0000,

@@ -53,6 +53,8 @@ pub(super) struct Session<C: PageTableConfig> {
     pub(super) v: usize,
     /// The count of readers on which this session is.
     pub(super) cpu: usize,
+    /// Where the last way down ended, as far as that is still known.
+    pub(super) near: Near,
     pub(super) kind: PhantomData<C>,
 }
 
@@ -65,6 +67,7 @@ impl<C: PageTableConfig> Session<C> {
         &&& self.g.s <= self.v <= self.g.e
         &&& self.cpu < NR_COUNTS
         &&& self.g.reader@.value().0 == self.cpu
+        &&& self.near.ok::<C>(self.g, self.tree@)
     }
 }
 
@@ -75,7 +78,7 @@ impl<C: PageTableConfig> Release for Session<C> {
             C::Consts::consts_ok();
             lemma_total::<C>();
         }
-        let Session { g, tree, v, cpu, kind } = self;
+        let Session { g, tree, v, cpu, near, kind } = self;
         let b = prefix::<C::Consts>(g.s, g.top);
         proof {
             lemma_whole::<C>(g, tree@);
@@ -132,7 +135,7 @@ impl<C: PageTableConfig> Session<C> {
         let w = table.world();
         let reader = w.enter(cpu);
         let (g, tree) = table.lock(reader, s, e, missing);
-        Ok(Session { g, tree, v: s, cpu, kind: PhantomData })
+        Ok(Session { g, tree, v: s, cpu, near: Near::none::<C>(), kind: PhantomData })
     }
 
     pub(super) fn va(&self) -> (r: Vaddr)
@@ -155,11 +158,13 @@ impl<C: PageTableConfig> Session<C> {
             C::Consts::consts_ok();
             lemma_total::<C>();
         }
+        self.near = Near::none::<C>();
         let n = pages_below::<C::Consts>(C::Consts::LEVELS - 1);
         let mut v = self.g.s;
         while v < self.g.e
             invariant
                 self.wf(),
+                self.near.is_none::<C>(),
                 self.g.s <= v,
                 n >= 1,
                 self.g.e <= 0x2000_0000_0000,
@@ -233,20 +238,23 @@ impl<C: PageTableConfig> Session<C> {
         Ok(())
     }
 
-    pub(super) fn query(&self) -> (r: Result<Slot<C>, PageTableError>)
+    pub(super) fn query(&mut self) -> (r: Result<Slot<C>, PageTableError>)
         ensures
+            final(self).mapped() == old(self).mapped(),
+            final(self).g == old(self).g,
+            final(self).v == old(self).v,
             match r {
                 Ok(slot) => {
-                    &&& slot.item is None ==> !self.mapped().dom().contains(self.v as nat)
-                    &&& slot.item matches Some(i) ==> self.mapped().dom().contains(self.v as nat) && C::raw(i).2 == self.mapped()[self.v as nat].1
-                        && self.level_at(self.v as nat) == Some(C::raw(i).1)
-                        && self.mapped()[self.v as nat].0 == C::raw(i).0 + PAGE_SIZE * low(nr::<C>(), self.v as nat, (C::raw(i).1 - 1) as nat)
+                    &&& slot.item is None ==> !old(self).mapped().dom().contains(old(self).v as nat)
+                    &&& slot.item matches Some(i) ==> old(self).mapped().dom().contains(old(self).v as nat) && C::raw(i).2 == old(self).mapped()[old(self).v as nat].1
+                        && old(self).level_at(old(self).v as nat) == Some(C::raw(i).1)
+                        && old(self).mapped()[old(self).v as nat].0 == C::raw(i).0 + PAGE_SIZE * low(nr::<C>(), old(self).v as nat, (C::raw(i).1 - 1) as nat)
                 },
-                Err(_) => self.v == self.g.e,
+                Err(_) => old(self).v == old(self).g.e,
             },
     {
         proof {
-            use_type_invariant(self);
+            use_type_invariant(&*self);
             C::Consts::consts_ok();
             lemma_total::<C>();
         }
@@ -254,8 +262,10 @@ impl<C: PageTableConfig> Session<C> {
         if v >= self.g.e {
             return Err(PageTableError::OutOfRange { va: self.va() });
         }
+        let mut near = self.near;
+        let f = descend_near::<C>(&self.g, Tracked(self.tree.borrow()), &mut near, v);
+        self.near = near;
         let tracked m = self.tree.borrow();
-        let f = descend::<C>(&self.g, Tracked(m), v);
         let (start, end) = entry_range::<C::Consts>(v, f.l);
         let (start, end) = (if start < self.g.s { self.g.s } else { start }, if end > self.g.e { self.g.e } else { end });
         let range = va_of::<C>(start)..va_of::<C>(end);
@@ -302,6 +312,7 @@ impl<C: PageTableConfig> Session<C> {
         if let Pte::Leaf(_, prop) = f.pte {
             if prop.access.permits(access) {
                 let ghost m0 = self.tree@;
+                self.near = Near::none::<C>();
                 walk::note::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, &f, AccessedDirty::of_access(access));
                 proof {
                     lemma_same_view::<C>(self.g, m0, self.tree@);
@@ -325,12 +336,14 @@ impl<C: PageTableConfig> Session<C> {
             use_type_invariant(&*self);
         }
         let end = self.end_of(len)?;
-        let (p, f) = next_mapped::<C>(&self.g, Tracked(self.tree.borrow()), &mut Near::none::<C>(), self.v, end);
+        let mut near = self.near;
+        let (p, f) = next_mapped::<C>(&self.g, Tracked(self.tree.borrow()), &mut near, self.v, end);
         proof {
             assert forall|q: nat| self.v <= q < p implies !#[trigger] self.mapped().dom().contains(q) by {
                 assert(self.g.at::<C>(self.tree@, q) is None);
             }
         }
+        self.near = near;
         self.v = p;
         match f {
             Some(f) => {
@@ -406,7 +419,11 @@ impl<C: PageTableConfig> Session<C> {
             return Err(MapError { error, item: unsafe { C::item_from_raw(pa, l, prop, tok) } });
         }
         let ghost m0 = self.tree@;
-        match put::put::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, n, pa, l, prop, tok) {
+        let mut near = self.near;
+        self.near = Near::none::<C>();
+        let put = put::put::<C>(&self.g, Tracked(self.tree.borrow_mut()), &mut near, v, n, pa, l, prop, tok);
+        self.near = near;
+        match put {
             Put::Done(old) => {
                 self.v = v + n;
                 proof {
@@ -475,6 +492,7 @@ impl<C: PageTableConfig> Session<C> {
         let end = self.end_of(len)?;
         let ghost m0 = self.tree@;
         let v = self.v;
+        self.near = Near::none::<C>();
         let Some((next, taken)) = take_next::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, end) else {
             proof {
                 lemma_same_view::<C>(self.g, m0, self.tree@);
@@ -540,7 +558,9 @@ impl<C: PageTableConfig> Session<C> {
         let end = self.end_of(len)?;
         let ghost m0 = self.tree@;
         let v = self.v;
-        let found = walk::isolate::<C>(&self.g, Tracked(self.tree.borrow_mut()), &mut Near::none::<C>(), v, end);
+        let mut near = self.near;
+        self.near = Near::none::<C>();
+        let found = walk::isolate::<C>(&self.g, Tracked(self.tree.borrow_mut()), &mut near, v, end);
         let ghost m1 = self.tree@;
         proof {
             lemma_same_view::<C>(self.g, m0, m1);
@@ -563,6 +583,10 @@ impl<C: PageTableConfig> Session<C> {
             return Err(PageTableError::Unrepresentable { prop });
         }
         walk::set_property::<C>(&self.g, Tracked(self.tree.borrow_mut()), p, ee, &f, prop);
+        proof {
+            near.lemma_stays::<C>(self.g, m1, self.tree@);
+        }
+        self.near = near;
         self.v = ee;
         let range = va_of::<C>(p)..va_of::<C>(ee);
         proof {

@@ -9,6 +9,7 @@ use super::error::*;
 use super::geometry::*;
 use super::life::*;
 use super::lock::*;
+use super::near::*;
 use super::node::*;
 use super::node_frame::*;
 use super::ops::*;
@@ -269,7 +270,7 @@ impl<C: PageTableConfig> PageTable<C> {
         let cpu = super::hooks::count_index();
         let reader = root.w.enter(cpu);
         let (g, tree) = lock_all::<C>(root.w, reader, Tracked(root.tok.borrow()), root.pa, s, e);
-        let session = Session::<C> { g, tree, v: s, cpu, kind: PhantomData };
+        let session = Session::<C> { g, tree, v: s, cpu, near: Near::none::<C>(), kind: PhantomData };
         Owned::new(session).get_mut().populate()
     }
 

@@ -11,6 +11,7 @@ use super::entry::*;
 use super::error::*;
 #[cfg(verus_keep_ghost)]
 use super::geometry::*;
+use super::near::*;
 #[cfg(verus_keep_ghost)]
 use super::ops::*;
 #[cfg(verus_keep_ghost)]
@@ -236,6 +237,7 @@ impl<C: PageTableConfig> Session<C> {
             }
             return Ok(0);
         }
+        self.near = Near::none::<C>();
         let done = cut_borders::<C>(&self.g, Tracked(self.tree.borrow_mut()), start, end);
         proof {
             lemma_same_view::<C>(self.g, m0, self.tree@);
@@ -251,6 +253,7 @@ impl<C: PageTableConfig> Session<C> {
         loop
             invariant
                 self.wf(),
+                self.near.is_none::<C>(),
                 self.g == old(self).g,
                 start == old(self).v,
                 self.g.s <= start <= self.v <= end <= self.g.e,
