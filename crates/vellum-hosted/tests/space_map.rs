@@ -137,8 +137,9 @@ fn protect_next_owes_a_flush() {
         // Not flushed: the right is still kept by the processor.
         assert_eq!(store(page(1), 6), Ok(()));
         cursor.flusher().pay(protected.owed);
-        cursor.flusher().sync();
+        let _ = cursor.finish();
         assert!(store(page(1), 7).is_err());
+        let mut cursor = space.cursor_mut(pages(2..8)).unwrap();
         assert_eq!(cursor.protect_next(6 * PAGE_SIZE, |prop| prop).unwrap(), None);
         assert_eq!(cursor.virt_addr(), page(8));
         drop(cursor);

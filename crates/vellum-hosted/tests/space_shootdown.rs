@@ -247,15 +247,14 @@ fn a_flusher_by_hand() {
             let mut cursor = space.cursor_mut(pages(0..1)).unwrap();
             let mut flusher = cursor.flusher();
             let before = tlb::statistics();
-            flusher.dispatch();
-            flusher.sync();
+            assert!(flusher.dispatch());
             assert_eq!(tlb::statistics(), before, "nothing was issued");
             flusher.issue(TlbFlushOp::Addr(page(0)));
             flusher.issue(TlbFlushOp::Range(pages(5..5)));
-            flusher.issue_with(TlbFlushOp::All, user_frame());
-            flusher.dispatch();
-            flusher.dispatch();
-            flusher.sync();
+            flusher.issue_with(TlbFlushOp::All, user_frame()).unwrap();
+            assert!(flusher.dispatch());
+            assert!(flusher.dispatch());
+            let _ = cursor.finish();
             let after = tlb::statistics();
             assert_eq!((after.operations - before.operations, after.shootdowns - before.shootdowns), (3, 1));
             after.acknowledgements - before.acknowledgements

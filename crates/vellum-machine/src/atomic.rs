@@ -5,6 +5,7 @@
 //! Release, a step that takes one without having been handed a token is Acquire, every other may be
 //! Relaxed. The contracts say nothing of orderings (the proofs see one order of all accesses), so the rule
 //! is what makes them true on hardware.
+use crate::cpu::MAX_CPUS;
 use crate::primitive::{AtomicBool, AtomicU64, Ordering};
 use vstd::atomic::{PermissionBool, PermissionU64};
 #[cfg(verus_keep_ghost)]
@@ -185,6 +186,71 @@ impl RefCount {
             self.word.load(Ordering::Acquire);
         }
         before
+    }
+
+    /// Clears the bits of `mask`, and hands over what was done before to whoever acquires the word.
+    #[inline(always)]
+    #[verifier::external_body]
+    #[verifier::atomic]
+    pub fn clear_release(&self, Tracked(perm): Tracked<&mut PermissionU64>, mask: u64)
+        requires
+            old(perm)@.patomic == self.id(),
+        ensures
+            final(perm)@ == (PermissionDataU64 { patomic: self.id(), value: old(perm)@.value & !mask }),
+        opens_invariants none
+        no_unwind
+    {
+        self.word.fetch_and(!mask, Ordering::Release);
+    }
+}
+
+/// Words in a row.
+pub const ROW_WORDS: usize = 40;
+
+/// The words of one processor, on cache lines of their own.
+#[verifier::external]
+#[repr(align(64))]
+struct Row([RefCount; ROW_WORDS]);
+
+/// A row of words for each processor.
+#[verifier::external_body]
+pub struct WordRows {
+    rows: [Row; MAX_CPUS],
+}
+
+impl WordRows {
+    /// The identity of word `j` of processor `c`, which a permission names.
+    pub uninterp spec fn id(&self, c: int, j: int) -> int;
+
+    /// Makes the words, all zero, and the permissions to them.
+    #[expect(clippy::type_complexity, reason = "permissions by processor and word")]
+    #[verifier::external_body]
+    pub const fn new() -> (r: (WordRows, Tracked<Map<nat, Map<nat, PermissionU64>>>))
+        ensures
+            r.1@.dom() == Set::<nat>::range(0, MAX_CPUS as nat),
+            forall|c: nat| c < MAX_CPUS ==> (#[trigger] r.1@[c]).dom() == Set::<nat>::range(0, ROW_WORDS as nat),
+            forall|c: nat, j: nat| c < MAX_CPUS && j < ROW_WORDS ==> (#[trigger] r.1@[c][j])@ == (PermissionDataU64 {
+                patomic: r.0.id(c as int, j as int),
+                value: 0,
+            }),
+    {
+        let rows = [const { Row([const { RefCount { word: AtomicU64::new(0) } }; ROW_WORDS]) }; MAX_CPUS];
+        (WordRows { rows }, Tracked::assume_new())
+    }
+
+    /// Word `j` of processor `c`.
+    #[inline(always)]
+    #[verifier::external_body]
+    pub fn word(&self, c: usize, j: usize) -> (r: &RefCount)
+        requires
+            c < MAX_CPUS,
+            j < ROW_WORDS,
+        ensures
+            r.id() == self.id(c as int, j as int),
+        opens_invariants none
+        no_unwind
+    {
+        &self.rows[c].0[j]
     }
 }
 

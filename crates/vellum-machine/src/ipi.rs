@@ -1,6 +1,60 @@
-//! TRUSTED: calls from one processor to others.
+//! Calls from one processor to others.
 use crate::arch::imp;
-use crate::cpu::CpuSet;
+#[cfg(verus_keep_ghost)]
+use crate::cpu::MAX_CPUS;
+use crate::cpu::{CpuSet, PreemptGuard, disable_preempt};
+use crate::tlb::Stopped;
+use vstd::prelude::*;
+
+verus! {
+
+/// What processors are called for.
+pub trait Call {
+    /// What a call hands to the processor that is called.
+    type Token;
+
+    /// The token fits the processor that gets it.
+    spec fn fits(token: Self::Token, arg: usize, cpu: nat) -> bool;
+
+    /// Runs on the processor that is called.
+    fn run(here: &PreemptGuard, arg: usize, token: Tracked<Self::Token>)
+        requires
+            Self::fits(token@, arg, here.cpu()),
+    ;
+}
+
+/// What comes back for a processor that was not reached.
+pub tracked struct NotReached<T> {
+    /// What was for it.
+    pub token: T,
+    /// It does not run.
+    pub stopped: Stopped,
+}
+
+/// Has every processor in `set` run `F::run`, as [`call_on`], and hands each what is for it.
+#[expect(clippy::type_complexity, reason = "what comes back, by processor")]
+#[verifier::external_body]
+pub fn call_each<F: Call>(set: CpuSet, arg: usize, _tokens: Tracked<Map<nat, F::Token>>) -> (r: (
+    CpuSet,
+    Tracked<Map<nat, NotReached<F::Token>>>,
+))
+    requires
+        forall|c: nat| #[trigger] set.has(c) ==> _tokens@.dom().contains(c) && F::fits(_tokens@[c], arg, c),
+    ensures
+        forall|c: nat| #[trigger] r.0.has(c) ==> set.has(c),
+        forall|c: nat| #[trigger] set.has(c) && !r.0.has(c) ==> r.1@.dom().contains(c) && r.1@[c].token == _tokens@[c]
+            && r.1@[c].stopped.cpu() == c,
+{
+    (call_on(set, serve::<F>, arg), Tracked::assume_new())
+}
+
+/// What the called processor runs.
+#[verifier::external_body]
+fn serve<F: Call>(arg: usize) {
+    F::run(&disable_preempt(), arg, Tracked::assume_new());
+}
+
+} // verus!
 
 /// Has every processor in `set` run `f(arg)`, and returns those that run it or have run it.
 ///
@@ -11,6 +65,7 @@ use crate::cpu::CpuSet;
 ///
 /// Processors that the machine does not have, or that were stopped, are missing from the result: they hold no
 /// translation and never run anything.
+#[cfg_attr(verus_keep_ghost, verifier::external)]
 #[must_use = "only the processors in the result will ever answer"]
 pub fn call_on(set: CpuSet, f: fn(usize), arg: usize) -> CpuSet {
     imp::call_on(set, f, arg)

@@ -12,14 +12,12 @@ pub mod addr;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod arch;
 pub mod atomic;
-#[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod cpu;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod fault;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod fence;
 pub mod halt;
-#[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod ipi;
 pub mod layout;
 pub mod model;
@@ -29,7 +27,6 @@ pub mod page;
 pub mod primitive;
 pub mod ptword;
 pub mod readers;
-#[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod tlb;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod user;

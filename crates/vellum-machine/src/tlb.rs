@@ -6,16 +6,150 @@
 //! not after, as long as no table that it can reach still says so.
 //!
 //! Flushing does nothing on a thread that is no processor: it has no translations.
-use crate::addr::{Paddr, Vaddr};
+use crate::addr::{PAGE_SIZE, Paddr, Vaddr};
 use crate::arch::imp;
-use crate::cpu::{CpuId, no_processor};
+#[cfg(verus_keep_ghost)]
+use crate::cpu::MAX_CPUS;
+use crate::cpu::{CpuId, PreemptGuard, no_processor};
 use core::ops::Range;
+use vstd::prelude::*;
+
+verus! {
+
+/// What a processor did with what it keeps.
+pub ghost enum CacheEvent {
+    /// It walks the tables at this physical address from now on, and has forgotten everything that is not global.
+    Root(nat),
+    /// It forgot the translations of these pages, by their numbers, and every node address.
+    Forget(ISet<nat>),
+}
+
+/// What a processor did with what it keeps, from the start. There is one for each processor.
+///
+/// The model of the hardware: a translation that a processor uses for an address in a page was read from the tables
+/// of its root after the last [`CacheEvent`] that is about the page (Intel SDM vol. 3, sections 4.10.2 to 4.10.4).
+/// Roots are set without tags (`PCID`), and what user space maps is never global: so a change of the root is about
+/// every page of user space.
+#[verifier::external_body]
+pub tracked struct CachePerm {
+    _p: (),
+}
+
+impl CachePerm {
+    /// The processor.
+    pub uninterp spec fn cpu(&self) -> nat;
+
+    /// What it did.
+    pub uninterp spec fn log(&self) -> Seq<CacheEvent>;
+}
+
+/// The numbers of the pages that have an address in a range.
+pub open spec fn pages_in(start: nat, end: nat) -> ISet<nat> {
+    ISet::new(|p: nat| start < end && p * PAGE_SIZE < end && start < (p + 1) * PAGE_SIZE)
+}
+
+/// Hands out what all processors did: nothing yet.
+///
+/// # Safety
+/// 1. Called once.
+#[allow(unsafe_code, reason = "the duty of whoever keeps the one permission of each processor")]
+#[verifier::external_body]
+pub const unsafe fn caches_at_boot() -> (r: Tracked<Map<nat, CachePerm>>)
+    ensures
+        r@.dom() == Set::<nat>::range(0, MAX_CPUS as nat),
+        forall|c: nat| c < MAX_CPUS ==> (#[trigger] r@[c]).cpu() == c && r@[c].log() == Seq::<CacheEvent>::empty(),
+    opens_invariants none
+    no_unwind
+{
+    Tracked::assume_new()
+}
+
+/// [`flush_addr`] or [`flush_range`], noted: forgets the translations of every page that has an address in
+/// `start..end`.
+#[inline(always)]
+#[verifier::external_body]
+#[verifier::atomic]
+pub fn forget_pages(_here: &PreemptGuard, start: Vaddr, end: Vaddr, Tracked(perm): Tracked<&mut CachePerm>)
+    requires
+        old(perm).cpu() == _here.cpu(),
+    ensures
+        final(perm).cpu() == old(perm).cpu(),
+        final(perm).log() == old(perm).log().push(CacheEvent::Forget(pages_in(start.0 as nat, end.0 as nat))),
+    opens_invariants none
+    no_unwind
+{
+    if end.0.wrapping_sub(start.0) == PAGE_SIZE {
+        flush_addr(start);
+    } else {
+        flush_range(start..end);
+    }
+}
+
+/// [`flush_all`], noted.
+#[inline(always)]
+#[verifier::external_body]
+#[verifier::atomic]
+pub fn forget_all(_here: &PreemptGuard, Tracked(perm): Tracked<&mut CachePerm>)
+    requires
+        old(perm).cpu() == _here.cpu(),
+    ensures
+        final(perm).cpu() == old(perm).cpu(),
+        final(perm).log() == old(perm).log().push(CacheEvent::Forget(ISet::full())),
+    opens_invariants none
+    no_unwind
+{
+    flush_all();
+}
+
+/// [`set_root`], noted.
+///
+/// # Safety
+/// As for [`set_root`].
+#[inline(always)]
+#[allow(unsafe_code, reason = "as set_root")]
+#[verifier::external_body]
+#[verifier::atomic]
+pub unsafe fn walk_from(_here: &PreemptGuard, root: Paddr, Tracked(perm): Tracked<&mut CachePerm>)
+    requires
+        old(perm).cpu() == _here.cpu(),
+    ensures
+        final(perm).cpu() == old(perm).cpu(),
+        final(perm).log() == old(perm).log().push(CacheEvent::Root(root.0 as nat)),
+    opens_invariants none
+    no_unwind
+{
+    // SAFETY: the caller's.
+    unsafe { set_root(root) };
+}
+
+/// A processor that will never run anything again: it keeps nothing, and walks no table.
+#[verifier::external_body]
+pub tracked struct Stopped {
+    _p: (),
+}
+
+impl Stopped {
+    /// The processor.
+    pub uninterp spec fn cpu(&self) -> nat;
+
+    /// It is as if it forgot everything now.
+    pub axiom fn forgets(tracked &self, tracked perm: &mut CachePerm)
+        requires
+            old(perm).cpu() == self.cpu(),
+        ensures
+            final(perm).cpu() == old(perm).cpu(),
+            final(perm).log() == old(perm).log().push(CacheEvent::Forget(ISet::full())),
+    ;
+}
+
+} // verus!
 
 /// Forgets the translations of the page that holds `va`, of any size and global ones too, and every node address.
 ///
 /// # Guarantees
 /// An access on this processor after this call does not use a translation read before it (Intel SDM vol. 3,
 /// section 4.10.4.1).
+#[cfg_attr(verus_keep_ghost, verifier::external)]
 pub fn flush_addr(va: Vaddr) {
     imp::with_processor(|processor| processor.flush_addr(va));
 }
@@ -23,11 +157,13 @@ pub fn flush_addr(va: Vaddr) {
 /// Forgets the translations of every page that has an address in `range`, as [`flush_addr`] does.
 ///
 /// An empty or reversed range has no address in it.
+#[cfg_attr(verus_keep_ghost, verifier::external)]
 pub fn flush_range(range: Range<Vaddr>) {
     imp::with_processor(|processor| processor.flush_range(range));
 }
 
 /// Forgets every translation, global ones too, and every node address.
+#[cfg_attr(verus_keep_ghost, verifier::external)]
 pub fn flush_all() {
     imp::with_processor(|processor| processor.flush_all());
 }
@@ -43,6 +179,7 @@ pub fn flush_all() {
 ///    node that is unlinked stays one until this processor has flushed.
 /// 2. What user code can reach through the table is memory that user code may read, write or execute as the
 ///    entries say.
+#[cfg_attr(verus_keep_ghost, verifier::external)]
 #[allow(unsafe_code, reason = "the duty of whoever chooses the tables that a processor obeys")]
 pub unsafe fn set_root(root: Paddr) {
     imp::with_processor(|processor| processor.set_root(root)).unwrap_or_else(|| no_processor());
@@ -52,11 +189,13 @@ pub unsafe fn set_root(root: Paddr) {
 ///
 /// # Panics
 /// On a thread that is no processor.
+#[cfg_attr(verus_keep_ghost, verifier::external)]
 pub fn root() -> Option<Paddr> {
     imp::with_processor(|processor| processor.root()).unwrap_or_else(|| no_processor())
 }
 
 /// What a processor counted since it started.
+#[cfg_attr(verus_keep_ghost, verifier::external)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Statistics {
     /// Walks through the tables.
@@ -72,6 +211,7 @@ pub struct Statistics {
 }
 
 /// Returns what a processor counted, or `None` if the machine does not have it.
+#[cfg_attr(verus_keep_ghost, verifier::external)]
 pub fn statistics(cpu: CpuId) -> Option<Statistics> {
     imp::statistics(cpu)
 }

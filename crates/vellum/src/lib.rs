@@ -14,13 +14,11 @@ pub mod io;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod kspace;
 pub mod page_table;
-#[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod space;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod sync;
 #[cfg(verus_keep_ghost)]
 mod theorems;
-#[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod tlb;
 #[allow(unused_braces, reason = "the expansion of `global`")]
 mod word;

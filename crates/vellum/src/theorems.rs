@@ -21,6 +21,7 @@ use crate::page_table::protocol::*;
 use crate::page_table::spec::*;
 use crate::page_table::tree::*;
 use crate::page_table::world::World;
+use crate::tlb::protocol::{Caches, Clean, Mid};
 use vellum_machine::addr::{PAGE_SIZE, Paddr};
 use vellum_machine::model::*;
 use verus_state_machines_macros::case_on_next;
@@ -357,6 +358,67 @@ pub proof fn the_walk_equals_the_map<C: PageTableConfig>(
 {
     lemma_top_place::<C>(g.rng(), va as nat / 4096);
     walk_equals_map::<C>(mem, g, m, va, g.top as nat);
+}
+
+//================ translation caches ================
+
+/// **What is released is out of reach.** Once something that was taken out of a table was given back, no processor has a
+/// translation that leads to it, nor ever will: a processor walks the table of another space, or all that it keeps of the
+/// pages was read after it had been taken out. `Stale::release`, the one way to have a kept value back, makes the step
+/// that is spoken of.
+pub proof fn what_is_released_is_out_of_reach(s: Caches::State, mid: Mid, c: Cpu)
+    requires
+        s.invariant(),
+        s.released.contains(mid),
+    ensures
+        !s.may_translate(c, mid),
+{
+    let f = choose|f: Clean| #[trigger] s.clean.contains(f) && f.settles(s.gone[mid], s.ncpu);
+    assert(s.holds(f));
+}
+
+/// **It stays so**, whatever processors do next.
+pub proof fn what_was_released_stays_out_of_reach(before: Caches::State, after: Caches::State, mid: Mid, c: Cpu)
+    requires
+        before.invariant(),
+        Caches::State::next(before, after),
+        after.invariant(),
+        before.released.contains(mid),
+    ensures
+        !after.may_translate(c, mid),
+{
+    assert(after.released.contains(mid)) by {
+        case_on_next!{before, after, Caches => {
+            new_space(root) => {}
+            list(s, d) => {}
+            unlist(s, d) => {}
+            enter(d, s) => {}
+            leave(d, pa) => {}
+            flush(d, pages, s, t) => {}
+            absent(s, t) => {}
+            look_at_clock() => {}
+            nothing(f) => {}
+            join(a, b, r) => {}
+            retire(s, pages, t) => {}
+            release(m, f) => {}
+            take_claim(i) => {}
+            renumber(i) => {}
+            publish(i, ask, targets) => {}
+            answer(i, d) => {}
+            collect(i, n) => {}
+        }}
+    }
+    what_is_released_is_out_of_reach(after, mid, c);
+}
+
+/// **What is kept is not yet released**: who has the right to release it has the only one.
+pub proof fn what_is_kept_is_not_released(s: Caches::State, mid: Mid)
+    requires
+        s.invariant(),
+        s.held.contains(mid),
+    ensures
+        !s.released.contains(mid),
+{
 }
 
 } // verus!

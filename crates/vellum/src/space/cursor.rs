@@ -4,7 +4,7 @@ use super::vm_space::VmSpace;
 use crate::page_table::{
     self, AccessType, Fragment, MappedItem, MappedRange, PageProperty, Replaced, UserPtConfig,
 };
-use crate::tlb::{FlushOwed, Shootdown, TlbFlushOp, TlbFlusher};
+use crate::tlb::{FlushOwed, Flushed, Shootdown, TlbFlushOp, TlbFlusher};
 use core::fmt;
 use core::ops::Range;
 use vellum_machine::addr::{PAGE_SIZE, Vaddr};
@@ -32,7 +32,7 @@ pub struct Cursor<'a> {
 ///
 /// So between the unlocking and the flush others can lock the range while some processor still goes by an old
 /// translation. Who must not let them, say because the next to come copies a page that nobody may write any
-/// more, calls [`TlbFlusher::sync`] before dropping the cursor.
+/// more, has a lock of its own around both, and holds it until [`finish`](Self::finish) has returned.
 ///
 /// # Guarantees
 /// A frame that was unmapped or replaced is released after every processor that could have its translation
@@ -213,11 +213,14 @@ impl<'a> CursorMut<'a> {
     /// - [`VmSpaceError::NotAligned`]: the position is not aligned to the size of the item.
     /// - [`VmSpaceError::Global`]: the item is to be translated the same way in every space.
     /// - [`VmSpaceError::Unrepresentable`]: no entry can say its property.
-    /// - [`VmSpaceError::NoMemory`]: a frame for a node could not be had.
+    /// - [`VmSpaceError::NoMemory`]: a frame for a node could not be had, or memory to keep what is replaced.
     pub fn map(&mut self, item: MappedItem) -> Result<(), MapError> {
         let start = self.virt_addr();
         if item.prop.global {
             return Err(MapError { error: VmSpaceError::Global { va: start }, item });
+        }
+        if !self.shootdown.make_room() {
+            return Err(MapError { error: VmSpaceError::NoMemory, item });
         }
         match self.inner.map(item) {
             Ok(None) => Ok(()),
@@ -246,7 +249,7 @@ impl<'a> CursorMut<'a> {
         }
         let shootdown = &mut self.shootdown;
         let mut keep = |va, replaced: Replaced<MappedItem>| {
-            shootdown.issue_with(TlbFlushOp::Addr(va), replaced.item.frame.into());
+            shootdown.keep(TlbFlushOp::Addr(va), replaced.item.frame.into());
         };
         let refused = |refused: page_table::MapError<_>| MapRangeError {
             error: refused.error.into(),
@@ -272,10 +275,10 @@ impl<'a> CursorMut<'a> {
         let pages = self.inner.unmap(len, &mut |fragment: Fragment<UserPtConfig>| match fragment {
             Fragment::Leaf { va, item, .. } => {
                 let range = va..Vaddr(va.0 + item.frame.size());
-                shootdown.issue_with(covering(range), item.frame.into());
+                shootdown.keep(covering(range), item.frame.into());
             }
             // Also if nothing was mapped in it: a processor may keep the address of the node itself.
-            Fragment::Node(node) => shootdown.issue_with(TlbFlushOp::Range(node.va_range()), node.into()),
+            Fragment::Node(node) => shootdown.keep(TlbFlushOp::Range(node.va_range()), node.into()),
         })?;
         self.shootdown.try_dispatch();
         Ok(pages)
@@ -366,6 +369,15 @@ impl<'a> CursorMut<'a> {
             return Err(VmSpaceError::Global { va: self.virt_addr() });
         }
         Ok(pages)
+    }
+
+    /// Unlocks the range, flushes what was issued or is owed, waits until every processor has flushed, and releases
+    /// what was unmapped: as dropping the cursor does, and says so.
+    pub fn finish(self) -> Flushed {
+        let CursorMut { inner, _preempt, shootdown } = self;
+        drop(inner);
+        drop(_preempt);
+        shootdown.finish()
     }
 
     /// Returns the flusher of the changes that are made through this cursor.

@@ -91,7 +91,7 @@ impl VmSpace {
     }
 
     fn replace_handler(&self, handler: Option<Handler>) {
-        let before = core::mem::replace(&mut *self.handler.lock(), handler);
+        let before = core::mem::replace(&mut *self.handler.0.lock(), handler);
         // Only now, with the lock open again: it may be the last handle of anything.
         drop(before);
     }
@@ -107,7 +107,7 @@ impl VmSpace {
         if cpu::preempt_depth() != 0 {
             return Err(FaultError::CursorHeld { addr: fault.addr });
         }
-        let handler = self.handler.lock().clone();
+        let handler = self.handler.0.lock().clone();
         match handler {
             Some(handler) => handler(self, fault),
             None => Err(FaultError::NoHandler { addr: fault.addr }),

@@ -6,14 +6,22 @@ use crate::io::{Fallible, VmReader, VmWriter};
 use crate::kspace;
 use crate::page_table::{PageTable, UserPtConfig};
 use crate::sync::SpinLock;
+use crate::tlb::active::ActiveSet;
 use alloc::sync::Arc;
 use core::fmt;
 use core::ops::Range;
 use vellum_machine::addr::Vaddr;
-use vellum_machine::cpu::{self, AtomicCpuSet, CpuSet};
+use vellum_machine::cpu::{self, CpuSet};
+use vstd::prelude::*;
+
+verus! {
 
 /// The first address above user space.
 pub const USER_TOP: Vaddr = Vaddr(0x8000_0000_0000);
+
+/// What handles the page faults of a space.
+#[verifier::external_body]
+pub(super) struct HandlerSlot(pub(super) SpinLock<Option<Handler>>);
 
 /// An address space of user programs.
 ///
@@ -23,10 +31,13 @@ pub const USER_TOP: Vaddr = Vaddr(0x8000_0000_0000);
 pub struct VmSpace {
     pub(super) table: PageTable<UserPtConfig>,
     /// Whoever walks the table, or may have something of it in its translation cache.
-    pub(super) active: AtomicCpuSet,
-    pub(super) handler: SpinLock<Option<Handler>>,
+    pub(super) active: ActiveSet,
+    pub(super) handler: HandlerSlot,
 }
 
+} // verus!
+
+#[cfg_attr(verus_keep_ghost, verifier::external)]
 impl VmSpace {
     /// Makes a space in which nothing is mapped but the half that belongs to the kernel, which all spaces share. The
     /// handle itself comes from the kernel's heap.
@@ -37,16 +48,13 @@ impl VmSpace {
     pub fn new() -> Result<Arc<VmSpace>, VmSpaceError> {
         let kernel = kspace::table().ok_or(VmSpaceError::NotInitialised)?;
         let table = PageTable::new_sharing(kernel)?;
-        Ok(Arc::new(VmSpace {
-            table,
-            active: AtomicCpuSet::new(CpuSet::EMPTY),
-            handler: SpinLock::new(None),
-        }))
+        let active = ActiveSet::new(table.root_paddr());
+        Ok(Arc::new(VmSpace { table, active, handler: HandlerSlot(SpinLock::new(None)) }))
     }
 
     /// Returns the processors on which the space is active at this moment.
     pub fn active_cpus(&self) -> CpuSet {
-        self.active.load()
+        self.active.members()
     }
 
     /// Locks a range to look at what is mapped in it. Waits for cursors on ranges that overlap.
@@ -109,18 +117,19 @@ impl VmSpace {
             return Err(VmSpaceError::OutOfRange { va: va.max(USER_TOP) });
         }
         let cpu = cpu::current();
-        if !self.active.contains(cpu) {
+        if !self.active.members().contains(cpu) {
             return Err(VmSpaceError::NotActive { cpu });
         }
         Ok(())
     }
 }
 
+#[cfg_attr(verus_keep_ghost, verifier::external)]
 impl fmt::Debug for VmSpace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VmSpace")
             .field("root", &self.table.root_paddr())
-            .field("active", &self.active.load())
+            .field("active", &self.active.members())
             .finish_non_exhaustive()
     }
 }

@@ -1,15 +1,28 @@
 //! One change of one table, as other processors see it.
+#![cfg_attr(not(verus_keep_ghost), allow(dead_code, unused_variables, reason = "what only the proofs use"))]
+use super::active::ActiveSet;
 use super::op::{Batch, TlbFlushOp};
-use super::request::{self, Ticket};
+use super::pile::Pile;
+use super::protocol::*;
+use super::request::*;
+use super::stale::Stale;
 use super::statistics::{Event, count};
+use super::world::*;
 use crate::frame::UFrame;
 use crate::page_table::{DetachedNode, UserPtConfig};
-use alloc::vec::Vec;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::Range;
 use vellum_machine::addr::Vaddr;
-use vellum_machine::cpu::{self, AtomicCpuSet, CpuSet, PreemptGuard};
+#[cfg(verus_keep_ghost)]
+use vellum_machine::cpu::MAX_CPUS;
+use vellum_machine::cpu::{self, CpuId, CpuSet, PreemptGuard};
+use vellum_machine::owned::{Owned, Release};
+#[cfg(verus_keep_ghost)]
+use vellum_machine::tlb::pages_in;
+use vstd::prelude::*;
+
+verus! {
 
 /// What stays until every processor has flushed.
 #[must_use = "what is dropped instead of kept can still be reached through stale translations"]
@@ -22,32 +35,12 @@ pub enum Kept {
     Node(DetachedNode<UserPtConfig>),
 }
 
-impl fmt::Debug for Kept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Kept::Frame(frame) => f.debug_tuple("Frame").field(&frame.start_paddr()).finish(),
-            Kept::Node(node) => f.debug_tuple("Node").field(&node.va_range()).finish(),
-        }
-    }
-}
-
-impl From<UFrame> for Kept {
-    fn from(frame: UFrame) -> Kept {
-        Kept::Frame(frame)
-    }
-}
-
-impl From<DetachedNode<UserPtConfig>> for Kept {
-    fn from(node: DetachedNode<UserPtConfig>) -> Kept {
-        Kept::Node(node)
-    }
-}
-
 /// A flush that somebody still has to decide about.
 ///
 /// The flusher it came from remembers it too: what is neither [paid](TlbFlusher::pay) nor
 /// [waived](TlbFlusher::waive) there is flushed when that flusher is dropped.
 #[must_use = "stale translations may be used until this is paid, or the cursor is dropped"]
+#[verifier::external_derive]
 #[derive(PartialEq, Eq, Debug)]
 pub struct FlushOwed {
     range: Range<Vaddr>,
@@ -56,190 +49,483 @@ pub struct FlushOwed {
 impl FlushOwed {
     /// Returns the addresses whose translations may be stale.
     pub fn range(&self) -> Range<Vaddr> {
-        self.range.clone()
+        self.range.start..self.range.end
     }
 }
 
-/// Kept values that are stored in the flusher itself.
-const KEPT_INLINE: usize = 8;
-
-/// After so many more kept values the flusher tries to release them without waiting.
-const KEPT_STRIDE: usize = 1024;
+/// That every processor has flushed what was gathered through a cursor; the cursor is gone.
+#[must_use = "nothing has to be done with it: `let _ =` says so"]
+#[verifier::external_derive]
+#[derive(Debug)]
+pub struct Flushed(());
 
 /// Flushes owed that are remembered one by one.
-const OWED_INLINE: usize = 8;
+const OWED_INLINE: usize = 4;
+
+/// What was dispatched.
+struct Sent {
+    /// The request, if there was one.
+    ticket: Option<Ticket>,
+    /// What is known of the processors that were not asked.
+    rest: Tracked<Caches::clean>,
+}
+
+/// These facts are of the same pages of one space, and as old.
+spec fn alike(a: Clean, b: Clean) -> bool {
+    a == Clean { cpus: a.cpus, ..b }
+}
+
+impl Sent {
+    #[verifier::type_invariant]
+    spec fn wf(self) -> bool {
+        let rest = self.rest@.element();
+        &&& ours(self.rest@.instance_id())
+        &&& self.ticket matches Some(t) ==> alike(t.ask().answers(), rest)
+        &&& forall|c: Cpu| c < MAX_CPUS ==> #[trigger] rest.cpus.contains(c) || (self.ticket matches Some(t) && t.ask().targets.contains(c))
+    }
+
+    /// What will be known of all processors.
+    spec fn about(self) -> Clean {
+        self.rest@.element()
+    }
+
+    /// What is known of all processors, if each has answered.
+    fn answer(&self) -> (r: Option<Tracked<Caches::clean>>)
+        ensures
+            r matches Some(f) ==> {
+                &&& ours(f@.instance_id())
+                &&& alike(f@.element(), self.about())
+                &&& forall|c: Cpu| c < MAX_CPUS ==> #[trigger] f@.element().cpus.contains(c)
+            },
+        no_unwind
+    {
+        proof {
+            use_type_invariant(self);
+        }
+        let ghost rest = self.rest@.element();
+        match &self.ticket {
+            None => {
+                let tracked f = self.rest.borrow().clone();
+                Some(Tracked(f))
+            },
+            Some(ticket) => {
+                let Tracked(asked) = ticket.answer()?;
+                let ghost a = asked.element();
+                let ghost r = Clean { cpus: a.cpus.union(rest.cpus), ..rest };
+                let w = caches();
+                let tracked f = w.instance_ref().join(a, rest, r, &asked, self.rest.borrow());
+                Some(Tracked(f))
+            },
+        }
+    }
+}
+
+/// What a flusher works on, with what it keeps.
+///
+/// Nothing is released but by [`release_kept`](Self::release_kept), which wants to be shown that no processor translates to
+/// it any more.
+pub(crate) struct Work<'a> {
+    active: &'a ActiveSet,
+    gathered: Batch,
+    operations: u64,
+    /// What was dispatched last.
+    sent: Option<Sent>,
+    /// Nothing was gathered since.
+    covered: bool,
+    owed: [(usize, usize); OWED_INLINE],
+    nr_owed: usize,
+    kept: Pile<Kept>,
+    /// When the last of what is kept had been taken out.
+    stamp: Tracked<Caches::stamp>,
+}
+
+impl<'a> Work<'a> {
+    #[verifier::type_invariant]
+    closed spec fn wf(self) -> bool {
+        &&& self.nr_owed <= OWED_INLINE
+        &&& ours(self.stamp@.instance_id())
+        &&& forall|i: int| 0 <= i < self.kept.size() ==> self.awaits(#[trigger] self.kept.at(i).gone())
+        &&& self.covered ==> (self.sent matches Some(s) && self.suffices(s.about()))
+    }
+
+    /// What is gathered covers what is gone.
+    spec fn awaits(self, g: Gone) -> bool {
+        &&& g.space == self.active.space()
+        &&& g.time <= self.stamp@.element()
+        &&& forall|p: nat| #[trigger] g.pages.contains(p) ==> self.gathered.all().contains(p)
+    }
+
+    /// What is dispatched covers what is gathered.
+    spec fn suffices(self, f: Clean) -> bool {
+        &&& f.space == self.active.space()
+        &&& f.time >= self.stamp@.element()
+        &&& forall|p: nat| #[trigger] self.gathered.all().contains(p) ==> f.pages.contains(p)
+    }
+
+    fn new(active: &'a ActiveSet) -> Self {
+        let w = caches();
+        let tracked (_, Tracked(stamp)) = w.instance_ref().look_at_clock();
+        Work {
+            active,
+            gathered: Batch::new(),
+            operations: 0,
+            sent: None,
+            covered: false,
+            owed: [(0, 0); OWED_INLINE],
+            nr_owed: 0,
+            kept: Pile::new(),
+            stamp: Tracked(stamp),
+        }
+    }
+
+    fn issue(&mut self, op: &TlbFlushOp)
+        ensures
+            forall|p: nat| #[trigger] op.pages().contains(p) ==> final(self).gathered.all().contains(p),
+            final(self).active == old(self).active,
+            final(self).kept == old(self).kept,
+            final(self).stamp == old(self).stamp,
+            !final(self).covered,
+        no_unwind
+    {
+        proof {
+            use_type_invariant(&*self);
+        }
+        self.covered = false;
+        self.operations = self.operations.wrapping_add(1);
+        let ghost before = *self;
+        self.gathered.add(op);
+    }
+
+    /// Seals what was taken out of the pages of `op`, and keeps it. The caller has made room.
+    fn issue_with(&mut self, op: &TlbFlushOp, kept: Kept)
+        no_unwind
+    {
+        self.issue(op);
+        proof {
+            use_type_invariant(&*self);
+        }
+        let ghost space = self.active.space();
+        let (stale, stamp) = Stale::new(kept, Ghost(space), Ghost(op.pages()), Tracked(self.stamp.borrow()));
+        self.stamp = stamp;
+        self.kept.push(stale);
+    }
+
+    /// Says whether one more can be kept without waiting.
+    fn make_room(&mut self) -> bool {
+        if self.kept.has_room() || (self.kept.is_due() && !self.is_first_to_be_asked() && self.try_settle()) {
+            return true;
+        }
+        proof {
+            use_type_invariant(&*self);
+        }
+        self.kept.make_room() || self.try_settle()
+    }
+
+    /// Says whether other processors would be asked now that nothing has been dispatched: later there is more to ask for.
+    fn is_first_to_be_asked(&self) -> bool {
+        if self.sent.is_some() || !self.kept.is_first_due() {
+            return false;
+        }
+        let guard = cpu::disable_preempt();
+        let me = cpu::here(&guard);
+        !self.active.members().difference(CpuSet::single(me)).is_empty()
+    }
+
+    /// Dispatches if that needs no waiting, and releases what is kept if every processor has answered.
+    fn try_settle(&mut self) -> bool {
+        self.try_dispatch() && self.try_release()
+    }
+
+    /// Flushes here, and asks the others on which the table is active, unless that would wait for the answers to an
+    /// earlier request. Says whether nothing is left to dispatch.
+    fn try_dispatch(&mut self) -> bool {
+        if self.covered || (self.gathered.is_empty() && self.kept.is_empty()) {
+            return true;
+        }
+        let guard = cpu::disable_preempt();
+        let me = cpu::here(&guard);
+        if !caches().is_free(me) {
+            return false;
+        }
+        self.dispatch_from(&guard, me)
+    }
+
+    fn dispatch_from(&mut self, here: &PreemptGuard, me: CpuId) -> bool
+        requires
+            me.number() == here.cpu(),
+    {
+        proof {
+            use_type_invariant(&*self);
+        }
+        count(here, Event::Operation, self.operations);
+        if self.gathered.is_everything() {
+            count(here, Event::Folded, 1);
+        }
+        self.operations = 0;
+        let ghost s = self.active.space();
+        // The fence in `observe` comes after the change of the table: see the module.
+        let (active, Tracked(absent)) = self.active.observe(Tracked(self.stamp.borrow()));
+        let ghost pages = self.gathered.all();
+        let ghost mut rest = Clean { pages, ..absent.element() };
+        let w = caches();
+        let tracked mut fact = w.instance_ref().join(absent.element(), absent.element(), rest, &absent, &absent);
+        if active.contains(me) {
+            let Tracked(mine) = flush_batch(here, me, &self.gathered, Ghost(s), Tracked(self.stamp.borrow()));
+            count(here, Event::LocalFlush, 1);
+            proof {
+                let both = Clean { cpus: rest.cpus.union(only(me.number())), ..rest };
+                fact = w.instance_ref().join(rest, mine.element(), both, &fact, &mine);
+                rest = both;
+            }
+        }
+        let others = active.difference(CpuSet::single(me));
+        let mut ticket = None;
+        if !others.is_empty() && !suppressed(here) {
+            count(here, Event::Request, others.len() as u64);
+            ticket = send(here, me, &self.gathered, others, Ghost(s), Tracked(self.stamp.borrow()));
+            if ticket.is_none() {
+                return false;
+            }
+        }
+        proof {
+            assert forall|c: Cpu| c < MAX_CPUS implies #[trigger] rest.cpus.contains(c) || others.has(c) by {
+                assert(absent.element().cpus.contains(c) <==> !active.has(c));
+            }
+        }
+        self.sent = Some(Sent { ticket, rest: Tracked(fact) });
+        self.covered = true;
+        true
+    }
+
+    /// Releases what is kept, if it was dispatched and every processor has answered. Says whether nothing is kept.
+    fn try_release(&mut self) -> bool {
+        proof {
+            use_type_invariant(&*self);
+        }
+        if !self.covered {
+            return self.kept.is_empty();
+        }
+        let answer = match &self.sent {
+            Some(sent) => sent.answer(),
+            None => None,
+        };
+        match answer {
+            None => false,
+            Some(clean) => {
+                self.release_kept(clean);
+                true
+            },
+        }
+    }
+
+    /// Releases what is kept: no processor translates to it.
+    #[verifier::exec_allows_no_decreases_clause]
+    fn release_kept(&mut self, clean: Tracked<Caches::clean>)
+        requires
+            ours(clean@.instance_id()),
+            old(self).suffices(clean@.element()),
+            forall|c: Cpu| c < MAX_CPUS ==> #[trigger] clean@.element().cpus.contains(c),
+        ensures
+            final(self).kept.size() == 0,
+    {
+        proof {
+            use_type_invariant(&*self);
+        }
+        loop
+            invariant
+                self.wf(),
+                ours(clean@.instance_id()),
+                self.suffices(clean@.element()),
+                forall|c: Cpu| c < MAX_CPUS ==> #[trigger] clean@.element().cpus.contains(c),
+            ensures
+                self.kept.size() == 0,
+                self.wf(),
+        {
+            let ghost before = *self;
+            match self.kept.pop() {
+                None => {
+                    break;
+                },
+                Some(stale) => {
+                    proof {
+                        assert(before.awaits(before.kept.at(self.kept.size() as int).gone()));
+                    }
+                    // What is kept is dropped here, and nowhere else.
+                    let (_kept, _, _) = stale.release(Tracked(clean.borrow()));
+                },
+            }
+        }
+        self.covered = false;
+        self.sent = None;
+        self.gathered.clear();
+    }
+
+    /// Notes that a change of `range` was made without a flush.
+    fn owe(&mut self, range: &Range<Vaddr>)
+        no_unwind
+    {
+        proof {
+            use_type_invariant(&*self);
+        }
+        if self.nr_owed == OWED_INLINE {
+            self.issue_owed();
+        }
+        proof {
+            use_type_invariant(&*self);
+        }
+        let n = self.nr_owed;
+        if n < OWED_INLINE {
+            self.owed[n] = (range.start.0, range.end.0);
+            self.nr_owed = n + 1;
+        }
+    }
+
+    fn forget_owed(&mut self, owed: &FlushOwed)
+        no_unwind
+    {
+        proof {
+            use_type_invariant(&*self);
+        }
+        let mut n = 0;
+        while n < self.nr_owed
+            invariant
+                self.wf(),
+            decreases self.nr_owed - n,
+        {
+            let (start, end) = self.owed[n];
+            if start == owed.range.start.0 && end == owed.range.end.0 {
+                let last = self.nr_owed - 1;
+                self.owed[n] = self.owed[last];
+                self.nr_owed = last;
+                return ;
+            }
+            n += 1;
+        }
+    }
+
+    fn issue_owed(&mut self)
+        no_unwind
+    {
+        let mut n = 0;
+        proof {
+            use_type_invariant(&*self);
+        }
+        while n < OWED_INLINE
+            invariant
+                self.wf(),
+            decreases OWED_INLINE - n,
+        {
+            if n < self.nr_owed {
+                let (start, end) = self.owed[n];
+                self.issue(&TlbFlushOp::Range(Vaddr(start)..Vaddr(end)));
+                proof {
+                    use_type_invariant(&*self);
+                }
+            }
+            n += 1;
+        }
+        self.nr_owed = 0;
+    }
+
+    /// Dispatches what is left, waits until every processor has answered, and releases what was kept.
+    #[verifier::exec_allows_no_decreases_clause]
+    fn finish(&mut self) {
+        self.issue_owed();
+        loop {
+            if self.try_settle() {
+                return ;
+            }
+            cpu::relax();
+        }
+    }
+}
+
+impl Release for Work<'_> {
+    fn release(self) {
+        let mut work = self;
+        work.finish();
+    }
+}
 
 /// What a flusher works on; it belongs to the changes of one table, and stays with them.
 ///
 /// Dropping it flushes what was issued or is owed, waits for every answer, and releases what was kept.
 pub(crate) struct Shootdown<'a> {
-    active: &'a AtomicCpuSet,
-    gathered: Batch,
-    operations: u64,
-    sent: Option<Ticket>,
-    owed: [Range<usize>; OWED_INLINE],
-    nr_owed: usize,
-    kept: [Option<Kept>; KEPT_INLINE],
-    nr_kept: usize,
-    spilled: Vec<Kept>,
+    work: Owned<Work<'a>>,
     not_send: PhantomData<*mut ()>,
 }
 
 impl<'a> Shootdown<'a> {
-    /// Makes one for a table that is active on the processors in `active`.
-    ///
-    /// The caller changes the table before it issues; processors add themselves to the set before they set
-    /// the root and take themselves out after they set another, as [`VmSpace`](crate::space::VmSpace) does.
-    pub(crate) fn new(active: &'a AtomicCpuSet) -> Shootdown<'a> {
-        Shootdown {
-            active,
-            gathered: Batch::new(),
-            operations: 0,
-            sent: None,
-            owed: [const { 0..0 }; OWED_INLINE],
-            nr_owed: 0,
-            kept: [const { None }; KEPT_INLINE],
-            nr_kept: 0,
-            spilled: Vec::new(),
-            not_send: PhantomData,
-        }
+    /// Makes one for the table of the space that is active on the processors in `active`.
+    #[inline(always)]
+    pub(crate) fn new(active: &'a ActiveSet) -> Shootdown<'a> {
+        Shootdown { work: Owned::new(Work::new(active)), not_send: PhantomData }
     }
 
+    /// Gathers an operation.
     pub(crate) fn issue(&mut self, op: TlbFlushOp) {
-        self.operations += 1;
-        self.gathered.add(&op);
+        self.work.get_mut().issue(&op);
     }
 
+    /// Gathers an operation, and keeps what was taken out of its pages.
+    ///
+    /// After [`make_room`](Self::make_room): without memory for more than a few, this stops the machine.
     pub(crate) fn issue_with(&mut self, op: TlbFlushOp, kept: Kept) {
-        self.issue(op);
-        if self.nr_kept < KEPT_INLINE {
-            self.kept[self.nr_kept] = Some(kept);
-            self.nr_kept += 1;
-        } else {
-            self.spill(kept);
+        self.work.get_mut().issue_with(&op, kept);
+    }
+
+    /// [`issue_with`](Self::issue_with) for what was taken out already. Where the heap has no memory to keep more, this
+    /// waits for the answers of processors, and releases what is kept.
+    #[verifier::exec_allows_no_decreases_clause]
+    pub(crate) fn keep(&mut self, op: TlbFlushOp, kept: Kept) {
+        let work = self.work.get_mut();
+        while !work.make_room() {
+            cpu::relax();
         }
+        work.issue_with(&op, kept);
     }
 
-    #[cold]
-    fn spill(&mut self, kept: Kept) {
-        let settled = match self.spilled.len() {
-            0 => !self.is_active_elsewhere() && self.try_settle(),
-            n => n.is_multiple_of(KEPT_STRIDE) && self.try_settle(),
-        };
-        if settled || self.spilled.try_reserve(1).is_err() {
-            // What was issued for `kept` goes with the rest, and so does `kept`.
-            self.sync();
-            drop(kept);
-        } else {
-            self.spilled.push(kept);
-        }
+    /// Makes room to keep one more. Never waits; `false` says that there is no memory.
+    #[must_use]
+    pub(crate) fn make_room(&mut self) -> bool {
+        self.work.get_mut().make_room()
     }
 
-    fn is_active_elsewhere(&self) -> bool {
-        let here = cpu::disable_preempt();
-        !self.others(&here).is_empty()
+    /// Notes that a change of `range` was made without a flush.
+    pub(crate) fn owe(&mut self, range: Range<Vaddr>) -> FlushOwed {
+        self.work.get_mut().owe(&range);
+        FlushOwed { range }
     }
 
-    fn others(&self, _here: &PreemptGuard) -> CpuSet {
-        self.active.load().difference(CpuSet::single(cpu::current()))
-    }
-
-    /// Dispatches if that needs no waiting, and says whether every processor has answered.
-    fn try_settle(&mut self) -> bool {
-        self.try_dispatch() && self.sent.is_none_or(Ticket::is_answered)
-    }
-
+    /// Issues a flush that is owed.
     pub(crate) fn pay(&mut self, owed: FlushOwed) {
-        self.forget_owed(&owed);
-        self.issue(TlbFlushOp::Range(owed.range));
+        let work = self.work.get_mut();
+        work.forget_owed(&owed);
+        work.issue(&TlbFlushOp::Range(owed.range));
+    }
+
+    /// Lets a flush that is owed be.
+    pub(crate) fn waive(&mut self, owed: FlushOwed) {
+        self.work.get_mut().forget_owed(&owed);
+    }
+
+    /// Dispatches unless that would wait, and says whether nothing is left to dispatch.
+    pub(crate) fn try_dispatch(&mut self) -> bool {
+        self.work.get_mut().try_dispatch()
+    }
+
+    /// Dispatches what is left or owed, waits until every processor has answered, and releases what was kept.
+    ///
+    /// For who holds no lock.
+    pub(crate) fn finish(self) -> Flushed {
+        let mut shootdown = self;
+        shootdown.work.get_mut().finish();
+        Flushed(())
     }
 
     /// Lends the handle.
     pub(crate) fn flusher<'c>(&'c mut self) -> TlbFlusher<'c, 'a> {
         TlbFlusher { shootdown: self }
-    }
-
-    /// Notes that a change of `range` was made without a flush.
-    pub(crate) fn owe(&mut self, range: Range<Vaddr>) -> FlushOwed {
-        if self.nr_owed == OWED_INLINE {
-            self.issue_owed();
-        }
-        self.owed[self.nr_owed] = range.start.0..range.end.0;
-        self.nr_owed += 1;
-        FlushOwed { range }
-    }
-
-    fn forget_owed(&mut self, owed: &FlushOwed) {
-        let range = owed.range.start.0..owed.range.end.0;
-        if let Some(found) = self.owed[..self.nr_owed].iter().position(|noted| *noted == range) {
-            self.nr_owed -= 1;
-            self.owed.swap(found, self.nr_owed);
-        }
-    }
-
-    fn issue_owed(&mut self) {
-        for n in 0..self.nr_owed {
-            let range = self.owed[n].clone();
-            self.issue(TlbFlushOp::Range(Vaddr(range.start)..Vaddr(range.end)));
-        }
-        self.nr_owed = 0;
-    }
-
-    fn dispatch(&mut self) {
-        if !self.gathered.is_empty() {
-            self.dispatch_gathered(&cpu::disable_preempt());
-        }
-    }
-
-    /// Dispatches unless that would wait, and says whether nothing is left to dispatch.
-    pub(crate) fn try_dispatch(&mut self) -> bool {
-        if self.gathered.is_empty() {
-            return true;
-        }
-        let here = cpu::disable_preempt();
-        if !request::can_send(&here) {
-            return false;
-        }
-        self.dispatch_gathered(&here);
-        true
-    }
-
-    fn dispatch_gathered(&mut self, here: &PreemptGuard) {
-        count(here, Event::Operation, self.operations);
-        count(here, Event::Folded, u64::from(self.gathered.is_everything()));
-        self.operations = 0;
-        // The fence in `load` comes after the change of the table: see the module.
-        let active = self.active.load();
-        let me = cpu::current();
-        if active.contains(me) {
-            self.gathered.flush();
-            count(here, Event::LocalFlush, 1);
-        }
-        let others = active.difference(CpuSet::single(me));
-        if !others.is_empty() && !suppressed(here) {
-            if let Some(elsewhere) = self.sent.filter(|ticket| !ticket.is_from(me)) {
-                elsewhere.wait();
-            }
-            self.sent = Some(request::send(here, &self.gathered, others));
-        }
-        self.gathered.clear();
-    }
-
-    fn sync(&mut self) {
-        self.dispatch();
-        if let Some(ticket) = self.sent.take() {
-            ticket.wait();
-        }
-        self.kept[..self.nr_kept].fill_with(|| None);
-        self.nr_kept = 0;
-        self.spilled.clear();
-    }
-}
-
-impl Drop for Shootdown<'_> {
-    fn drop(&mut self) {
-        self.issue_owed();
-        self.sync();
     }
 }
 
@@ -248,11 +534,11 @@ impl Drop for Shootdown<'_> {
 ///
 /// Lent by the cursor that makes the changes. More than [`FOLD_LIMIT`](super::FOLD_LIMIT) pages are folded
 /// into all. When the cursor is dropped, what was issued or is owed is flushed, every answer is waited for,
-/// and what was kept is released.
+/// and what was kept is released. Nothing waits for an answer before: the cursor's range is locked.
 ///
 /// # Guarantees
-/// Nothing that was kept is released before every processor on which the table was active after the operation
-/// was issued has flushed.
+/// Nothing that was kept is released before every processor that could translate to it has flushed:
+/// `theorems::what_is_released_is_out_of_reach`.
 // A handle, not the owner: two owners could be swapped, and then flush the wrong table.
 pub struct TlbFlusher<'c, 'a> {
     shootdown: &'c mut Shootdown<'a>,
@@ -262,15 +548,6 @@ impl TlbFlusher<'_, '_> {
     /// Gathers an operation; nothing is flushed yet.
     pub fn issue(&mut self, op: TlbFlushOp) {
         self.shootdown.issue(op);
-    }
-
-    /// Gathers an operation, and keeps what was reachable through the old entry until every processor has
-    /// flushed.
-    ///
-    /// Where much is kept already, it is dispatched and released if that needs no waiting. Without memory to
-    /// keep more, this waits for the answers, as [`sync`](Self::sync) does.
-    pub fn issue_with(&mut self, op: TlbFlushOp, kept: impl Into<Kept>) {
-        self.shootdown.issue_with(op, kept.into());
     }
 
     /// Issues a flush that is owed.
@@ -284,43 +561,86 @@ impl TlbFlusher<'_, '_> {
     /// more than needed, and the fault finds the new entry. After a change that takes a right away,
     /// processors may go on using it until they flush for another reason.
     pub fn waive(&mut self, owed: FlushOwed) {
-        self.shootdown.forget_owed(&owed);
+        self.shootdown.waive(owed);
     }
 
-    /// Flushes what was gathered on this processor, and asks the others on which the table is active.
+    /// Flushes what was gathered on this processor, and asks the others on which the table is active, unless an
+    /// earlier request of this processor is not answered yet. Says whether nothing is left to dispatch.
     ///
-    /// Does not wait for their answers, but for those of an earlier request of this processor. Flushes that
-    /// are owed stay owed.
-    pub fn dispatch(&mut self) {
-        self.shootdown.dispatch();
-    }
-
-    /// Dispatches what is left, waits until every processor has answered, and releases what was kept.
-    ///
-    /// Called through a cursor, it waits while the cursor's range is locked: dropping the cursor does not.
-    pub fn sync(&mut self) {
-        self.shootdown.sync();
+    /// Does not wait. Flushes that are owed stay owed.
+    pub fn dispatch(&mut self) -> bool {
+        self.shootdown.try_dispatch()
     }
 }
 
-impl fmt::Debug for TlbFlusher<'_, '_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlbFlusher")
-            .field("active", &self.shootdown.active.load())
-            .field("owed", &self.shootdown.nr_owed)
-            .field("kept", &(self.shootdown.nr_kept + self.shootdown.spilled.len()))
-            .finish_non_exhaustive()
+#[cfg(any(not(feature = "testing"), verus_keep_ghost))]
+#[inline(always)]
+fn suppressed(_here: &PreemptGuard) -> (r: bool)
+    ensures
+        !r,
+    no_unwind
+{
+    false
+}
+
+} // verus!
+
+impl TlbFlusher<'_, '_> {
+    /// Gathers an operation, and keeps what was reachable through the old entry until every processor has
+    /// flushed.
+    ///
+    /// # Errors
+    /// The value comes back, and nothing was gathered: there is no memory to keep more.
+    #[cfg_attr(verus_keep_ghost, verifier::external)]
+    pub fn issue_with(&mut self, op: TlbFlushOp, kept: impl Into<Kept>) -> Result<(), Kept> {
+        let kept = kept.into();
+        if !self.shootdown.make_room() {
+            return Err(kept);
+        }
+        self.shootdown.issue_with(op, kept);
+        Ok(())
     }
 }
 
-#[cfg(feature = "testing")]
+#[cfg(all(feature = "testing", not(verus_keep_ghost)))]
+#[cfg_attr(verus_keep_ghost, verifier::external)]
 fn suppressed(here: &PreemptGuard) -> bool {
     let suppressed = super::testing::take();
     count(here, Event::Dropped, u64::from(suppressed));
     suppressed
 }
 
-#[cfg(not(feature = "testing"))]
-fn suppressed(_here: &PreemptGuard) -> bool {
-    false
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kept::Frame(frame) => f.debug_tuple("Frame").field(&frame.start_paddr()).finish(),
+            Kept::Node(node) => f.debug_tuple("Node").field(&node.va_range()).finish(),
+        }
+    }
+}
+
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+impl From<UFrame> for Kept {
+    fn from(frame: UFrame) -> Kept {
+        Kept::Frame(frame)
+    }
+}
+
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+impl From<DetachedNode<UserPtConfig>> for Kept {
+    fn from(node: DetachedNode<UserPtConfig>) -> Kept {
+        Kept::Node(node)
+    }
+}
+
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+impl fmt::Debug for TlbFlusher<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let work = self.shootdown.work.get();
+        f.debug_struct("TlbFlusher")
+            .field("active", &work.active.members())
+            .field("owed", &work.nr_owed)
+            .finish_non_exhaustive()
+    }
 }

@@ -8,10 +8,23 @@
 //! 1. [`issue`](TlbFlusher::issue) gathers what is to be flushed, [`issue_with`](TlbFlusher::issue_with) also
 //!    what is to be kept until then;
 //! 2. [`dispatch`](TlbFlusher::dispatch) flushes here and asks the processors on which the table is active;
-//! 3. [`sync`](TlbFlusher::sync) waits until each has answered, and releases what was kept.
+//! 3. dropping the cursor, or [`finish`](crate::space::CursorMut::finish), unlocks the range, waits until each has
+//!    answered, and releases what was kept: nothing issued, kept or owed is ever lost.
 //!
-//! A flusher belongs to the cursor that makes the change, and dropping the cursor does all that is left to
-//! do: nothing issued, kept or owed is ever lost.
+//! # What is proved
+//!
+//! `protocol` is the machine: since when each processor has read the translations of each page that it may use, and what
+//! is gone from which pages by when. `world` and `active` tie it to the words and to what processors are told to do: no
+//! step of the machine is made but beside the flush, the change of a root or the atomic access that it is about. `stale`
+//! seals what was taken out; the seal is broken with the fact that every processor is clean of it, and that comes from
+//! `request` and `flusher` alone: from having flushed, from answers, from not being in a space's set, and from not
+//! running. `theorems::what_is_released_is_out_of_reach` says what follows.
+//!
+//! A processor that idles is not asked either, if it leaves its space: [`VmSpace::deactivate_current`] has it walk the
+//! table of kernel space. There is no cheaper way to be spared: a walker reads tables speculatively for as long as they
+//! are its root's, also where no code uses them.
+//!
+//! [`VmSpace::deactivate_current`]: crate::space::VmSpace::deactivate_current
 //!
 //! # Why no processor is missed
 //!
@@ -44,14 +57,20 @@
 //! all, static). It is written again only when everybody has answered, so nobody reads it while it changes,
 //! and a request allocates nothing.
 
+pub(crate) mod active;
 mod flusher;
 mod op;
+mod pile;
+pub(crate) mod protocol;
 mod request;
+mod stale;
 mod statistics;
 #[cfg(feature = "testing")]
+#[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod testing;
+mod world;
 
-pub use flusher::{FlushOwed, Kept, TlbFlusher};
+pub use flusher::{FlushOwed, Flushed, Kept, TlbFlusher};
 pub use op::{FOLD_LIMIT, TlbFlushOp};
 pub use statistics::{Statistics, statistics};
 

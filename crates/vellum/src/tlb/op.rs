@@ -1,13 +1,19 @@
 //! What is to be flushed.
+#[cfg(verus_keep_ghost)]
+use super::protocol::Pages;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU64, Ordering};
-use vellum_machine::addr::{PAGE_SHIFT, PAGE_SIZE, Vaddr};
-use vellum_machine::tlb;
+use vellum_machine::addr::{PAGE_SIZE, Vaddr};
+#[cfg(verus_keep_ghost)]
+use vellum_machine::tlb::pages_in;
+use vstd::prelude::*;
+
+verus! {
 
 /// The most pages that are flushed one by one; more are flushed by forgetting every translation.
 pub const FOLD_LIMIT: usize = 32;
 
 /// Which translations are to be forgotten.
+#[verifier::external_derive]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TlbFlushOp {
     /// That of the page at this address.
@@ -18,136 +24,291 @@ pub enum TlbFlushOp {
     All,
 }
 
-/// At most [`FOLD_LIMIT`] adjacent pages, in one word: the first address, and their number in its low bits.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
-struct Run(u64);
-
-impl Run {
-    fn new(start: usize, pages: usize) -> Run {
-        Run((start & !(PAGE_SIZE - 1) | pages) as u64)
-    }
-
-    fn start(self) -> usize {
-        self.0 as usize & !(PAGE_SIZE - 1)
-    }
-
-    fn pages(self) -> usize {
-        self.0 as usize & (PAGE_SIZE - 1)
-    }
-
-    /// Does not overflow: a run of addresses that would wrap is never made.
-    fn end(self) -> usize {
-        self.start() + self.pages() * PAGE_SIZE
-    }
-
-    fn flush(self) {
-        match self.pages() {
-            1 => tlb::flush_addr(Vaddr(self.start())),
-            _ => tlb::flush_range(Vaddr(self.start())..Vaddr(self.end())),
+impl TlbFlushOp {
+    /// The pages whose translations it is about.
+    pub open spec fn pages(self) -> Pages {
+        match self {
+            TlbFlushOp::Addr(va) => pages_in(va.0 as nat, va.0 as nat + 1),
+            TlbFlushOp::Range(range) => pages_in(range.start.0 as nat, range.end.0 as nat),
+            TlbFlushOp::All => ISet::full(),
         }
     }
 }
 
+/// A run of adjacent pages in one word, the number of the first times [`PAGE_SIZE`] and how many they are, has page `p`.
+pub open spec fn run_has(word: u64, p: nat) -> bool {
+    word as nat / PAGE_SIZE as nat <= p && p < word as nat / PAGE_SIZE as nat + word as nat % PAGE_SIZE as nat
+}
+
+/// The addresses of a run do not wrap.
+pub open spec fn run_ok(word: u64) -> bool {
+    (word as nat / PAGE_SIZE as nat + word as nat % PAGE_SIZE as nat) * PAGE_SIZE <= usize::MAX
+}
+
+/// One of the first `len` runs has page `p`, or they are too many to be listed.
+pub open spec fn runs_have(runs: Seq<u64>, len: nat, p: nat) -> bool {
+    len > FOLD_LIMIT || exists|i: int| 0 <= i < len && #[trigger] run_has(runs[i], p)
+}
+
+/// The pages of these runs.
+pub open spec fn pages_of(runs: Seq<u64>, len: nat) -> Pages {
+    ISet::new(|p: nat| runs_have(runs, len, p))
+}
+
+/// Above the limit: everything.
+pub const EVERYTHING: usize = FOLD_LIMIT + 1;
+
+/// Where a run starts, and where it ends.
+#[inline(always)]
+pub(super) fn run_bounds(word: u64) -> (r: (Vaddr, Vaddr))
+    requires
+        run_ok(word),
+    ensures
+        forall|p: nat| run_has(word, p) ==> #[trigger] pages_in(r.0.0 as nat, r.1.0 as nat).contains(p),
+    no_unwind
+{
+    let first = word as usize / PAGE_SIZE;
+    let end = first + word as usize % PAGE_SIZE;
+    (Vaddr(first * PAGE_SIZE), Vaddr(end * PAGE_SIZE))
+}
+
 /// Operations gathered, folded into "all" beyond [`FOLD_LIMIT`] pages.
-pub(super) struct Batch {
-    runs: [Run; FOLD_LIMIT],
+pub struct Batch {
+    runs: [u64; FOLD_LIMIT],
     len: usize,
     /// Above the limit: everything.
     pages: usize,
 }
 
-const EVERYTHING: usize = FOLD_LIMIT + 1;
-
 impl Batch {
-    pub(super) const fn new() -> Batch {
-        Batch { runs: [Run(0); FOLD_LIMIT], len: 0, pages: 0 }
+    #[verifier::type_invariant]
+    pub closed spec fn wf(self) -> bool {
+        &&& self.len <= FOLD_LIMIT
+        &&& self.pages <= FOLD_LIMIT ==> self.len <= self.pages
+        &&& forall|i: int| 0 <= i < self.len ==> run_ok(#[trigger] self.runs@[i])
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// How many words it takes to say.
+    pub closed spec fn words(self) -> nat {
+        if self.pages > FOLD_LIMIT {
+            EVERYTHING as nat
+        } else {
+            self.len as nat
+        }
+    }
+
+    /// The words.
+    pub closed spec fn runs(self) -> Seq<u64> {
+        self.runs@
+    }
+
+    /// The pages that are to be flushed.
+    pub open spec fn all(self) -> Pages {
+        pages_of(self.runs(), self.words())
+    }
+
+    pub(super) const fn new() -> (r: Batch)
+        ensures
+            r.is_none(),
+    {
+        Batch { runs: [0; FOLD_LIMIT], len: 0, pages: 0 }
+    }
+
+    /// Nothing is to be flushed.
+    pub closed spec fn is_none(self) -> bool {
         self.pages == 0
     }
 
-    pub(super) fn is_everything(&self) -> bool {
+    pub(super) fn is_empty(&self) -> (r: bool)
+        ensures
+            r == self.is_none(),
+        no_unwind
+    {
+        self.pages == 0
+    }
+
+    pub(super) fn is_everything(&self) -> (r: bool)
+        ensures
+            r == (self.words() == EVERYTHING),
+        no_unwind
+    {
+        proof {
+            use_type_invariant(self);
+        }
         self.pages > FOLD_LIMIT
     }
 
-    pub(super) fn clear(&mut self) {
+    /// Its words.
+    #[inline(always)]
+    pub(super) fn len(&self) -> (r: usize)
+        ensures
+            r == self.words(),
+            r <= EVERYTHING,
+            self.runs().len() == FOLD_LIMIT,
+        no_unwind
+    {
+        proof {
+            use_type_invariant(self);
+        }
+        if self.pages > FOLD_LIMIT {
+            EVERYTHING
+        } else {
+            self.len
+        }
+    }
+
+    /// A run.
+    #[inline(always)]
+    pub(super) fn run(&self, i: usize) -> (r: u64)
+        requires
+            i < self.words() <= FOLD_LIMIT,
+        ensures
+            r == self.runs()[i as int],
+            self.runs().len() == FOLD_LIMIT,
+            run_ok(r),
+        no_unwind
+    {
+        proof {
+            use_type_invariant(self);
+        }
+        self.runs[i]
+    }
+
+    pub(super) fn clear(&mut self)
+        ensures
+            final(self).is_none(),
+        no_unwind
+    {
+        proof {
+            use_type_invariant(&*self);
+        }
         self.len = 0;
         self.pages = 0;
     }
 
-    pub(super) fn add(&mut self, op: &TlbFlushOp) {
+    /// Gathers an operation.
+    pub(super) fn add(&mut self, op: &TlbFlushOp)
+        ensures
+            forall|p: nat| #[trigger] old(self).all().contains(p) ==> final(self).all().contains(p),
+            forall|p: nat| #[trigger] op.pages().contains(p) ==> final(self).all().contains(p),
+        no_unwind
+    {
         match op {
-            TlbFlushOp::Addr(va) => self.add_pages(va.0 >> PAGE_SHIFT, 1),
-            TlbFlushOp::Range(range) if range.start < range.end => {
-                let first = range.start.0 >> PAGE_SHIFT;
-                let last = (range.end.0 - 1) >> PAGE_SHIFT;
-                self.add_pages(first, last - first + 1);
-            }
-            TlbFlushOp::Range(_) => {}
-            TlbFlushOp::All => self.pages = EVERYTHING,
+            TlbFlushOp::Addr(va) => {
+                self.add_pages(va.0 / PAGE_SIZE, 1);
+                proof {
+                    assert forall|p: nat| #[trigger] op.pages().contains(p) implies self.all().contains(p) by {
+                        assert(p == va.0 as nat / PAGE_SIZE as nat);
+                    }
+                }
+            },
+            TlbFlushOp::Range(range) => {
+                if range.start.0 < range.end.0 {
+                    let first = range.start.0 / PAGE_SIZE;
+                    let last = (range.end.0 - 1) / PAGE_SIZE;
+                    self.add_pages(first, last - first + 1);
+                    proof {
+                        assert forall|p: nat| #[trigger] op.pages().contains(p) implies self.all().contains(p) by {
+                            assert(first <= p < first + (last - first + 1));
+                        }
+                    }
+                }
+            },
+            TlbFlushOp::All => self.add_all(),
         }
     }
 
-    fn add_pages(&mut self, first: usize, pages: usize) {
-        let top_page = first + pages > usize::MAX >> PAGE_SHIFT;
-        if self.is_everything() || pages > FOLD_LIMIT - self.pages || top_page {
-            self.pages = EVERYTHING;
-            return;
+    fn add_all(&mut self)
+        ensures
+            forall|p: nat| #[trigger] final(self).all().contains(p),
+        no_unwind
+    {
+        proof {
+            use_type_invariant(&*self);
         }
-        self.pages += pages;
-        let start = first << PAGE_SHIFT;
-        if let Some(last) = self.runs[..self.len].last_mut()
-            && last.end() == start
-        {
-            *last = Run::new(last.start(), last.pages() + pages);
-            return;
+        self.pages = EVERYTHING;
+    }
+
+    fn add_pages(&mut self, first: usize, pages: usize)
+        requires
+            first + pages <= usize::MAX / PAGE_SIZE + 1,
+            pages >= 1,
+        ensures
+            forall|p: nat| #[trigger] old(self).all().contains(p) ==> final(self).all().contains(p),
+            forall|p: nat| first <= p < first + pages ==> #[trigger] final(self).all().contains(p),
+        no_unwind
+    {
+        proof {
+            use_type_invariant(&*self);
+        }
+        let wraps = first + pages > usize::MAX / PAGE_SIZE;
+        if self.pages > FOLD_LIMIT || pages > FOLD_LIMIT - self.pages || wraps {
+            self.add_all();
+            return ;
+        }
+        let ghost before = *self;
+        let n = self.len;
+        if n > 0 {
+            let last = self.runs[n - 1];
+            let (start, count) = (last as usize / PAGE_SIZE, last as usize % PAGE_SIZE);
+            if start + count == first && count + pages < PAGE_SIZE {
+                self.set_run(n - 1, start, count + pages, pages, n);
+                proof {
+                    assert forall|p: nat| #[trigger] before.all().contains(p) implies self.all().contains(p) by {
+                        let i = choose|i: int| 0 <= i < n && #[trigger] run_has(before.runs()[i], p);
+                        assert(run_has(self.runs()[i], p));
+                    }
+                    assert forall|p: nat| first <= p < first + pages implies #[trigger] self.all().contains(p) by {
+                        assert(run_has(self.runs()[n - 1], p));
+                    }
+                }
+                return ;
+            }
         }
         // Every run has a page of its own, so there are never more than FOLD_LIMIT.
-        self.runs[self.len] = Run::new(start, pages);
-        self.len += 1;
+        self.set_run(n, first, pages, pages, n + 1);
+        proof {
+            assert forall|p: nat| #[trigger] before.all().contains(p) implies self.all().contains(p) by {
+                let i = choose|i: int| 0 <= i < n && #[trigger] run_has(before.runs()[i], p);
+                assert(run_has(self.runs()[i], p));
+            }
+            assert forall|p: nat| first <= p < first + pages implies #[trigger] self.all().contains(p) by {
+                assert(run_has(self.runs()[n as int], p));
+            }
+        }
     }
 
-    /// Flushes on the calling processor.
-    pub(super) fn flush(&self) {
-        if self.is_everything() {
-            tlb::flush_all();
-        } else {
-            self.runs[..self.len].iter().for_each(|run| run.flush());
+    /// Writes run `i`: `count` pages from page `start`, `more` of which are new.
+    fn set_run(&mut self, i: usize, start: usize, count: usize, more: usize, len: usize)
+        requires
+            i < len <= FOLD_LIMIT,
+            old(self).pages + more <= FOLD_LIMIT,
+            i == old(self).len || i + 1 == old(self).len,
+            len == i + 1,
+            more >= 1,
+            count < PAGE_SIZE,
+            start + count <= usize::MAX / PAGE_SIZE,
+        ensures
+            final(self).words() == len,
+            final(self).runs().len() == old(self).runs().len(),
+            forall|j: int| 0 <= j < FOLD_LIMIT && j != i ==> final(self).runs()[j] == old(self).runs()[j],
+            forall|p: nat| run_has(final(self).runs()[i as int], p) <==> start <= p < start + count,
+        no_unwind
+    {
+        proof {
+            use_type_invariant(&*self);
         }
+        let word = (start * PAGE_SIZE + count) as u64;
+        proof {
+            assert(word as nat / PAGE_SIZE as nat == start && word as nat % PAGE_SIZE as nat == count);
+        }
+        self.runs[i] = word;
+        self.pages += more;
+        self.len = len;
     }
 }
 
-/// A batch that processors read while its writer waits for them.
-pub(super) struct SharedBatch {
-    runs: [AtomicU64; FOLD_LIMIT],
-    /// Above the limit: everything.
-    len: AtomicU64,
-}
-
-impl SharedBatch {
-    pub(super) const fn new() -> SharedBatch {
-        SharedBatch { runs: [const { AtomicU64::new(0) }; FOLD_LIMIT], len: AtomicU64::new(0) }
-    }
-
-    // Relaxed, here and in `flush`: the call that asks the readers comes between, and orders both.
-    pub(super) fn store(&self, batch: &Batch) {
-        let len = if batch.is_everything() { EVERYTHING } else { batch.len };
-        for (shared, run) in self.runs.iter().zip(&batch.runs[..batch.len]) {
-            shared.store(run.0, Ordering::Relaxed);
-        }
-        self.len.store(len as u64, Ordering::Relaxed);
-    }
-
-    /// Flushes on the calling processor.
-    pub(super) fn flush(&self) {
-        let len = self.len.load(Ordering::Relaxed) as usize;
-        match self.runs.get(..len) {
-            Some(runs) => runs.iter().for_each(|run| Run(run.load(Ordering::Relaxed)).flush()),
-            None => tlb::flush_all(),
-        }
-    }
-}
+} // verus!
 
 #[cfg(test)]
 mod tests {
@@ -156,8 +317,13 @@ mod tests {
     fn runs(ops: &[TlbFlushOp]) -> Option<alloc::vec::Vec<(usize, usize)>> {
         let mut batch = Batch::new();
         ops.iter().for_each(|op| batch.add(op));
-        (!batch.is_everything())
-            .then(|| batch.runs[..batch.len].iter().map(|run| (run.start(), run.pages())).collect())
+        (!batch.is_everything()).then(|| {
+            batch.runs[..batch.len]
+                .iter()
+                .map(|&run| run as usize)
+                .map(|run| (run / PAGE_SIZE * PAGE_SIZE, run % PAGE_SIZE))
+                .collect()
+        })
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! What flushing cost.
 use core::sync::atomic::{AtomicU64, Ordering};
 use vellum_machine::cpu::{self, MAX_CPUS, PreemptGuard};
+use vstd::prelude::*;
+
+verus! {
 
 /// What is counted.
 #[derive(Clone, Copy)]
@@ -14,21 +17,31 @@ pub(super) enum Event {
     Dropped,
 }
 
-const EVENTS: usize = Event::Dropped as usize + 1;
-
-/// The counters of one processor, on lines of their own.
-#[repr(align(64))]
-struct Counters([AtomicU64; EVENTS]);
-
-static COUNTERS: [Counters; MAX_CPUS] = [const { Counters([const { AtomicU64::new(0) }; EVENTS]) }; MAX_CPUS];
-
 /// Counts on the calling processor.
-// Relaxed: a counter orders nothing.
-pub(super) fn count(_here: &PreemptGuard, event: Event, times: u64) {
+#[verifier::external_body]
+pub(super) fn count(_here: &PreemptGuard, event: Event, times: u64)
+    opens_invariants none
+    no_unwind
+{
+    // Relaxed: a counter orders nothing.
     COUNTERS[cpu::current().index()].0[event as usize].fetch_add(times, Ordering::Relaxed);
 }
 
+} // verus!
+
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+const EVENTS: usize = Event::Dropped as usize + 1;
+
+/// The counters of one processor, on lines of their own.
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+#[repr(align(64))]
+struct Counters([AtomicU64; EVENTS]);
+
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+static COUNTERS: [Counters; MAX_CPUS] = [const { Counters([const { AtomicU64::new(0) }; EVENTS]) }; MAX_CPUS];
+
 /// What was counted since the machine started, on all processors; it only grows.
+#[cfg_attr(verus_keep_ghost, verifier::external)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Statistics {
     /// Operations that were issued.
@@ -50,6 +63,7 @@ pub struct Statistics {
 /// Returns what was counted since the machine started, on all processors.
 ///
 /// The counters are read one after the other: while processors flush, they need not fit each other.
+#[cfg_attr(verus_keep_ghost, verifier::external)]
 pub fn statistics() -> Statistics {
     let total = |event: Event| {
         COUNTERS.iter().map(|counters| counters.0[event as usize].load(Ordering::Relaxed)).sum()

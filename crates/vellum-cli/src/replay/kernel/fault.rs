@@ -115,6 +115,9 @@ pub(super) struct Area {
 pub(super) struct Keeper {
     pub(super) areas: SpinLock<Areas<Area>>,
     pub(super) lacked: SpinLock<Option<Wanted>>,
+    /// Held while pages begin to be shared, until no processor writes them in place any more, and while one that was
+    /// written is copied. Before the page table's locks.
+    pub(super) sharing: SpinLock<()>,
     pub(super) counters: Arc<Counters>,
 }
 
@@ -186,6 +189,7 @@ impl Keeper {
             return Err(refused);
         }
         let range = page..Vaddr(page.0 + PAGE_SIZE);
+        let _sharing = (fault.access == FaultAccess::Write).then(|| self.sharing.lock());
         let mut cursor = space.cursor_mut(range).map_err(|error| self.failed(error, Wanted::Node(at)))?;
         let Some(area) = self.areas.lock().get(at).map(|(_, area)| area.clone()) else { return Err(refused) };
         if !allows(area.prot, fault.access) {

@@ -37,6 +37,7 @@ impl Space {
         let keeper = Arc::new(Keeper {
             areas: SpinLock::new(Areas::default()),
             lacked: SpinLock::new(None),
+            sharing: SpinLock::new(()),
             counters: counters.clone(),
         });
         let handler = keeper.clone();
@@ -181,6 +182,7 @@ impl Space {
     fn share_pages(&self, child: &Space, range: &Range<u64>) -> Result<(), KernelError> {
         let refused = refusal("share pages with a child", range.start);
         let Range { start, end } = addresses(range);
+        let _sharing = self.keeper.sharing.lock();
         let mut from = self.vm.cursor_mut(start..end).map_err(&refused)?;
         let mut to: Option<vellum::space::CursorMut<'_>> = None;
         while from.virt_addr() < end {
@@ -198,8 +200,8 @@ impl Space {
             to.jump(at).map_err(&refused)?;
             to.map(MappedItem { prop, ..item }).map_err(|error| refused(error.error))?;
         }
-        // before the range is unlocked: a processor that still writes in place must not meet one that copies
-        from.flusher().sync();
+        drop(to);
+        let _ = from.finish();
         Ok(())
     }
 
