@@ -51,6 +51,9 @@ fn a_query_tells_slot_item_and_use() {
         assert!(!slot.ad.accessed && !slot.ad.dirty);
         let item = slot.item.unwrap();
         assert_eq!((item.frame.start_paddr(), item.prop), (frame.start_paddr(), prop));
+        let byte = space.translate(Vaddr(page(2).0 + 9)).unwrap();
+        assert_eq!((byte.paddr.0, byte.prop, byte.level), (frame.start_paddr().0 + 9, prop, 1));
+        assert_eq!(space.translate(page(1)), None);
         load(page(2)).unwrap();
         assert!(query(2).ad.accessed && !query(2).ad.dirty);
         store(page(2), 1).unwrap();

@@ -193,7 +193,7 @@ pub open spec fn lockable<C: PageTableConfig>(s: nat, e: nat) -> bool {
     C::TOP_LO * p <= s < e <= C::TOP_HI * p
 }
 
-proof fn lemma_range_lockable<C: PageTableConfig>(r: Rng)
+pub(super) proof fn lemma_range_lockable<C: PageTableConfig>(r: Rng)
     requires
         lockable::<C>(r.s, r.e),
     ensures

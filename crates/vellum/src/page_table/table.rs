@@ -19,6 +19,7 @@ use super::session::*;
 #[cfg(verus_keep_ghost)]
 use super::spec::*;
 use super::take::*;
+use super::translate::look_up;
 use super::tree::*;
 #[cfg(verus_keep_ghost)]
 use super::walk::*;
@@ -167,6 +168,31 @@ impl<C: PageTableConfig> PageTable<C> {
             use_type_invariant(root);
         }
         lock_range::<C>(root.w, reader, Tracked(root.tok.borrow()), root.pa, s, e, missing)
+    }
+
+    /// What page `v` is mapped to, without a lock: physical address of the page, property and level.
+    pub(super) fn look(&self, v: usize) -> (o: Option<(usize, PageProperty, u8)>)
+        requires
+            v + 1 <= usize::MAX,
+            lockable::<C>(v as nat, (v + 1) as nat),
+        ensures
+            o matches Some(x) ==> 1 <= x.2 <= C::Consts::LEVELS <= 5,
+    {
+        let root = self.root.get();
+        proof {
+            use_type_invariant(root);
+            C::Consts::consts_ok();
+            lemma_range_lockable::<C>(Rng { top: C::Consts::LEVELS as nat, s: v as nat, e: (v + 1) as nat });
+        }
+        let w = root.w;
+        let cpu = super::hooks::count_index();
+        let reader = w.enter(cpu);
+        let tracked prot = protect_root::<C>(w, root.pa, reader.borrow(), root.tok.borrow());
+        let tracked info = root.tok.borrow().info.clone();
+        let top = Way { pa: root.pa, l: C::Consts::LEVELS, b: 0, prot: Tracked(prot), info: Tracked(info) };
+        let found = look_up::<C>(w, Tracked(reader.borrow()), top, v);
+        w.leave(cpu, reader);
+        found
     }
 
     /// Makes an empty table.

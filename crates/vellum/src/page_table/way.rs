@@ -61,6 +61,31 @@ impl Way {
         &&& t.info.value() == self.info@.value()
     }
 
+    /// The entry for the first page of the range is the table's, and where all pages are below it, its node is that of
+    /// all of them.
+    pub(super) proof fn lemma_entry<C: PageTableConfig>(self, w: World, r: Nodes::reader, s: usize, e: usize, i: usize)
+        requires
+            self.ok::<C>(w, r, s, e),
+            lockable::<C>(s as nat, e as nat),
+            i == idx::<C>(s as nat, self.l as nat),
+        ensures
+            self.info@.value().lo <= i < self.info@.value().hi,
+            i < nr::<C>() <= 512,
+            self.b * nr::<C>() + i == pre(nr::<C>(), s as nat, (self.l - 1) as nat),
+    {
+        let l = self.l;
+        let rg = Rng { top: l as nat, s: s as nat, e: e as nat };
+        C::Consts::consts_ok();
+        lemma_step::<C>(rg, s as nat, l as nat);
+        lemma_pre_step(nr::<C>(), s as nat, l as nat);
+        vstd::arithmetic::div_mod::lemma_fundamental_div_mod(pre(nr::<C>(), s as nat, (l - 1) as nat) as int, nr::<C>() as int);
+        let (b, n) = (self.b as int, nr::<C>() as int);
+        assert(b * n == n * b) by (nonlinear_arith);
+        if l == C::Consts::LEVELS {
+            lemma_top_entries::<C>(rg, i as int);
+        }
+    }
+
     /// The entry below which the whole range lies.
     #[inline(always)]
     fn step<C: PageTableConfig>(&self, Ghost(w): Ghost<World>, Ghost(r): Ghost<Nodes::reader>, s: usize, e: usize) -> (i: Option<usize>)
@@ -83,16 +108,7 @@ impl Way {
         }
         let i = entry_index::<C::Consts>(s, l);
         proof {
-            let rg = Rng { top: l as nat, s: s as nat, e: e as nat };
-            C::Consts::consts_ok();
-            lemma_step::<C>(rg, s as nat, l as nat);
-            lemma_pre_step(nr::<C>(), s as nat, l as nat);
-            vstd::arithmetic::div_mod::lemma_fundamental_div_mod(pre(nr::<C>(), s as nat, (l - 1) as nat) as int, nr::<C>() as int);
-            let (b, n) = (self.b as int, nr::<C>() as int);
-            assert(b * n == n * b) by (nonlinear_arith);
-            if l == C::Consts::LEVELS {
-                lemma_top_entries::<C>(rg, i as int);
-            }
+            self.lemma_entry::<C>(w, r, s, e, i);
         }
         Some(i)
     }
@@ -100,7 +116,7 @@ impl Way {
     /// The node below.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "each token is an argument of its own")]
-    fn below<C: PageTableConfig>(
+    pub(super) fn below<C: PageTableConfig>(
         &self,
         Ghost(w): Ghost<World>,
         Ghost(r): Ghost<Nodes::reader>,

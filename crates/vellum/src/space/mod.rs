@@ -35,4 +35,5 @@ pub use vm_space::{USER_TOP, VmSpace};
 
 pub use crate::page_table::{
     Access, AccessType, AccessedDirty, CachePolicy, MappedItem, MappedRange, PageProperty, SoftBits,
+    Translation,
 };

@@ -4,7 +4,7 @@ use super::error::VmSpaceError;
 use super::fault::Handler;
 use crate::io::{Fallible, VmReader, VmWriter};
 use crate::kspace;
-use crate::page_table::{PageTable, UserPtConfig};
+use crate::page_table::{PageTable, Translation, UserPtConfig};
 use crate::sync::SpinLock;
 use crate::tlb::active::ActiveSet;
 use alloc::sync::Arc;
@@ -65,6 +65,14 @@ impl VmSpace {
     /// - [`VmSpaceError::OutOfRange`]: it is not in user space.
     pub fn cursor(&self, range: Range<Vaddr>) -> Result<Cursor<'_>, VmSpaceError> {
         Cursor::new(self, range)
+    }
+
+    /// Looks up what a user address translates to, without a lock. `None` where nothing is mapped.
+    ///
+    /// What it says was so at some moment of the call, and may have changed when it returns: see
+    /// [`PageTable::translate`]. See [`cursor`](Self::cursor) to look at what stays.
+    pub fn translate(&self, va: Vaddr) -> Option<Translation> {
+        self.table.translate(va)
     }
 
     /// Locks a range to change what is mapped in it. Waits for cursors on ranges that overlap.
