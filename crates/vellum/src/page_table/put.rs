@@ -112,17 +112,21 @@ fn put_here<C: PageTableConfig>(
     let (es, ee) = entry_range::<C::Consts>(v, l);
     // SAFETY: what an item maps fits.
     let e = unsafe { C::Entry::leaf(pa, l, prop) };
-    let (word, old_tok) = replace::<C>(g, Tracked(m), Ghost(k), f.pa, i, e, Tracked(Some(tok.get())));
-    proof {
-        lemma_put::<C>(*g, m0, m1, *m, v, n, pa, l, prop, *f, es, ee, i as int, e);
-    }
-    match f.pte {
+    let old = match f.pte {
         Pte::Leaf(pa, prop) => {
+            let (word, old_tok) = replace::<C>(g, Tracked(m), Ghost(k), f.pa, i, e, Tracked(Some(tok.get())));
             let tok = Tracked(old_tok.get().tracked_unwrap());
             Some(TakenLeaf { start: v, end: v + n, pa, l, prop, word, tok })
         },
-        _ => None,
+        _ => {
+            install::<C>(g, Tracked(m), Ghost(k), f.pa, i, e, tok);
+            None
+        },
+    };
+    proof {
+        lemma_put::<C>(*g, m0, m1, *m, v, n, pa, l, prop, *f, es, ee, i as int, e);
     }
+    old
 }
 
 /// Maps `n` pages from page `v` on, where one entry of level `l` covers exactly them.
