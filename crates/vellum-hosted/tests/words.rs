@@ -8,7 +8,7 @@ use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
 use vellum_machine::cpu::CpuId;
 use vellum_machine::page::{self, WORDS_PER_PAGE};
 use vellum_machine::{ptword, tlb, user};
-use vstd::prelude::Tracked;
+use vstd::prelude::{Ghost, Tracked};
 
 /// A permission that only the verifier would have to see.
 fn ghost<T>() -> Tracked<T> {
@@ -119,7 +119,9 @@ fn a_word_that_leads_nowhere_is_stored_to_while_a_walker_tries() {
                 wait_until(|| tries.load(Ordering::SeqCst) > now + 1);
                 assert_eq!(get(leaf), 0, "something was noted in a word that leads nowhere");
                 // SAFETY: the frame belongs to the tests, the index is below 512, and the word is zero.
-                unsafe { ptword::store_absent::<ptword::Native>(node, i, mapped, ghost()) };
+                unsafe {
+                    ptword::store_absent::<ptword::Native>(node, i, mapped, Ghost::assume_new(), ghost())
+                };
                 wait_until(|| get(leaf) == mapped | A);
                 // SAFETY: as before.
                 assert_eq!(unsafe { ptword::swap::<ptword::Native>(node, i, 0, ghost()) }, mapped | A);

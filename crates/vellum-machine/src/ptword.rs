@@ -5,8 +5,9 @@
 //! compare-and-swap: a plain store could lose what hardware noted. (In a word that leads nowhere it notes nothing.) Which bits those are is the [`WalkerFormat`]'s.
 #![expect(unsafe_code, reason = "the words of a frame are reached through a raw pointer into the linear map")]
 use crate::addr::Paddr;
+use crate::model::WalkerShape;
 #[cfg(verus_keep_ghost)]
-use crate::model::{Step, WalkerShape, riscv_step, x86_64_step};
+use crate::model::{Step, riscv_step, x86_64_step};
 use crate::page::PagePerm;
 #[cfg(not(loom))]
 use crate::page::contents;
@@ -169,7 +170,8 @@ pub unsafe fn store_unreachable(pa: Paddr, i: usize, v: u64, Tracked(perm): Trac
 /// # Safety
 ///
 /// 1. The caller has the permission of the frame at `pa` (the stable compiler does not see it), and `i` is below 512.
-/// 2. No walker reads the frame as one of another format than `F`, nor does one go anywhere from the word.
+/// 2. Walkers that read the frame read it in format `F`, as a node of this level of a tree of this shape, and do not go
+///    anywhere from the word.
 // Release: publishes what was written before it, as `swap`. It cannot tear, and nobody else writes the word: software has
 // its permission, and walkers note what they do in words that they go by.
 #[inline(always)]
@@ -179,13 +181,14 @@ pub unsafe fn store_absent<F: WalkerFormat>(
     pa: Paddr,
     i: usize,
     v: u64,
+    Ghost(read_as): Ghost<(nat, WalkerShape)>,
     Tracked(perm): Tracked<&mut PagePerm>,
 )
     requires
         old(perm).pa() == pa,
         old(perm).exclusive(),
         i < 512,
-        exists|l: nat, shape: WalkerShape| #[trigger] F::step(old(perm).words()[i as int], l, shape) is Fault,
+        F::step(old(perm).words()[i as int], read_as.0, read_as.1) is Fault,
     ensures
         final(perm).pa() == pa,
         final(perm).exclusive(),

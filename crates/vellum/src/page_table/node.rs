@@ -675,8 +675,8 @@ pub(super) fn store<C: PageTableConfig>(
         w.lemma_key();
         let word = t.words()[i as int];
         C::Entry::walker_step(word, word, t.level());
-        assert(<FormatOf<C> as ptword::WalkerFormat>::step(word, t.level(), walker_shape::<C::Consts>()) is Fault);
     }
+    let ghost read_as = (t.level(), walker_shape::<C::Consts>());
     open_atomic_invariant!(w.invariant_ref() => g => {
         let ghost g0 = g;
         proof {
@@ -689,7 +689,7 @@ pub(super) fn store<C: PageTableConfig>(
             lemma_excludes(&mut x.auth, &mut t.lk.copy, &x.content);
         }
         // SAFETY: the permission of the node's frame is in the invariant, and the entry is absent.
-        unsafe { ptword::store_absent::<FormatOf<C>>(Paddr(pa), i, v, Tracked(&mut x.page)) };
+        unsafe { ptword::store_absent::<FormatOf<C>>(Paddr(pa), i, v, Ghost(read_as), Tracked(&mut x.page)) };
         proof {
             x.auth.update(&mut t.lk.copy, Words { words: x.page.words(), kids: x.kids.value() });
             lemma_plain_step::<C>(w.instance(), x0, x, i as int, v);
