@@ -104,9 +104,7 @@ impl Table for VellumTable<'_> {
     }
 
     fn query(&self, page: usize) -> Option<Paddr> {
-        let mut cursor = self.table.cursor(vas(0, page..page + 1)).expect("it is a range");
-        let slot = cursor.query().expect("it is in the range");
-        slot.item.map(|item| item.frame.start_paddr())
+        self.table.translate(vas(0, page..page + 1).start).map(|found| found.paddr)
     }
 
     fn pair(&self, page: usize, item: MappedItem) -> Option<MappedItem> {
@@ -200,9 +198,7 @@ impl Table for Space<'_> {
     }
 
     fn query(&self, page: usize) -> Option<Paddr> {
-        let mut cursor = self.space.cursor(vas(0, page..page + 1)).expect("it is a range");
-        let slot = cursor.query().expect("it is in the range");
-        slot.item.map(|item| item.frame.start_paddr())
+        self.space.translate(vas(0, page..page + 1).start).map(|found| found.paddr)
     }
 
     fn pair(&self, page: usize, item: MappedItem) -> Option<MappedItem> {

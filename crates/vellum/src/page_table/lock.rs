@@ -292,8 +292,8 @@ pub fn lock_range<C: PageTableConfig>(
             continue ;
         };
         let locked = match missing {
-            Missing::Stop => Some((at, tok)),
-            Missing::Make => make_down::<C>(w, Tracked(r), at, tok, s, e),
+            Missing::Make if at.l > 1 => make_down::<C>(w, Tracked(r), at, tok, s, e),
+            _ => Some((at, tok)),
         };
         if let Some((at, tok)) = locked {
             let tree = lock_below::<C>(w, Tracked(r), &at, tok, s, e);

@@ -113,6 +113,7 @@ impl World {
     }
 
     /// Enters a reader on the processor whose count is `c`.
+    #[inline]
     #[verifier::exec_allows_no_decreases_clause]
     pub(super) fn enter(&self, c: usize) -> (r: Tracked<Nodes::reader>)
         requires
@@ -162,6 +163,7 @@ impl World {
     }
 
     /// Ends a reader. The last one of a processor counts that it was.
+    #[inline]
     #[verifier::exec_allows_no_decreases_clause]
     pub(super) fn leave(&self, c: usize, Tracked(reader): Tracked<Nodes::reader>)
         requires

@@ -534,7 +534,8 @@ impl<'a> Shootdown<'a> {
 ///
 /// Lent by the cursor that makes the changes. More than [`FOLD_LIMIT`](super::FOLD_LIMIT) pages are folded
 /// into all. When the cursor is dropped, what was issued or is owed is flushed, every answer is waited for,
-/// and what was kept is released. Nothing waits for an answer before: the cursor's range is locked.
+/// and what was kept is released. Nothing waits for an answer before, for the cursor's range is locked; only `unmap` and
+/// `map_range` do, where the heap has no memory left to keep more than a few single frames.
 ///
 /// # Guarantees
 /// Nothing that was kept is released before every processor that could translate to it has flushed:
