@@ -520,7 +520,7 @@ impl AtomicCpuSet {
     pub fn add(&self, cpu: CpuId) -> bool {
         let before = self.0.fetch_or(cpu.bit(), Ordering::SeqCst);
         // Orders the reads after this call against it; pairs with the fence in `load`. On x86-64 the exchange itself
-        // does (Intel SDM vol. 3, section 9.2.3.9).
+        // does (Intel SDM vol. 3, section 10.2.3.9).
         #[cfg(any(loom, not(target_arch = "x86_64")))]
         fence(Ordering::SeqCst);
         before & cpu.bit() != 0

@@ -71,7 +71,7 @@ impl ReaderCounts {
         no_unwind
     {
         let r = self.lines[c].0.compare_exchange_weak(current, new, Ordering::SeqCst, Ordering::Relaxed);
-        // On x86-64 the exchange itself orders all later loads after it (Intel SDM vol. 3, section 9.2.3.9).
+        // On x86-64 the exchange itself orders all later loads after it (Intel SDM vol. 3, section 10.2.3.9).
         #[cfg(any(loom, not(target_arch = "x86_64")))]
         fence(Ordering::SeqCst);
         r

@@ -27,7 +27,7 @@ pub ghost enum CacheEvent {
 /// What a processor did with what it keeps, from the start. There is one for each processor.
 ///
 /// The model of the hardware: a translation that a processor uses for an address in a page was read from the tables
-/// of its root after the last [`CacheEvent`] that is about the page (Intel SDM vol. 3, sections 4.10.2 to 4.10.4).
+/// of its root after the last [`CacheEvent`] that is about the page (Intel SDM vol. 3, sections 5.10.2 to 5.10.4).
 /// Roots are set without tags (`PCID`), and what user space maps is never global: so a change of the root is about
 /// every page of user space.
 #[verifier::external_body]
@@ -148,7 +148,7 @@ impl Stopped {
 ///
 /// # Guarantees
 /// An access on this processor after this call does not use a translation read before it (Intel SDM vol. 3,
-/// section 4.10.4.1).
+/// section 5.10.4.1).
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 pub fn flush_addr(va: Vaddr) {
     imp::with_processor(|processor| processor.flush_addr(va));

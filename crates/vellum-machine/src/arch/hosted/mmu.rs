@@ -1,4 +1,4 @@
-//! The walk through the page tables: x86-64, four levels (Intel SDM vol. 3, sections 4.5 to 4.10).
+//! The walk through the page tables: x86-64, four levels (Intel SDM vol. 3, sections 5.5 to 5.10).
 //!
 //! A word of a table is read at any time, and marked by a compare-and-swap on what was read: accessed in each
 //! word on the way, dirty in the leaf of a write. A word that changed meanwhile makes the walk start again.
