@@ -93,9 +93,9 @@ fn command(workspace: &Workspace, toolchain: &Toolchain, set: &Set) -> Command {
     cargo.arg(format!("+{}", toolchain.name)).args(["test", "--package", set.package]).args(set.binaries);
     cargo.args(["--target", &toolchain.host, "--target-dir"]).arg(workspace.target.join("tsan"));
     if toolchain.has_library_sources {
-        cargo.arg("-Zbuild-std").env("RUSTFLAGS", "-Zsanitizer=thread");
+        cargo.arg("-Zbuild-std").env("RUSTFLAGS", "-Zsanitizer=thread --cfg tsan");
     } else {
-        cargo.env("RUSTFLAGS", "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer");
+        cargo.env("RUSTFLAGS", "-Zsanitizer=thread --cfg tsan -Cunsafe-allow-abi-mismatch=sanitizer");
         let file = workspace.root.join("xtask").join("tsan.suppressions");
         cargo.env("TSAN_OPTIONS", format!("suppressions={}", file.display()));
     }

@@ -1,8 +1,14 @@
 //! Counts of readers, one per processor, each on a cache line of its own.
 //!
 //! The order of a reader's entry and what it reads afterwards against an unlinking and the reading of the count
-//! afterwards is the store-load order of Dekker's algorithm: both sides are sequentially consistent.
-use crate::primitive::{AtomicU64, Ordering, fence};
+//! afterwards is the store-load order of Dekker's algorithm: the reader passes a [light](crate::fence::light) fence,
+//! who unlinked a [heavy](crate::fence::heavy) one.
+//!
+//! The count of a processor is written by code on that processor alone ([`ReaderSeat`]). So a change of it need not be
+//! atomic for other processors, only for handlers that interrupt it: one instruction, without a lock on the bus.
+use crate::cpu::{self, MAX_CPUS, PreemptGuard};
+use crate::fence;
+use crate::primitive::{AtomicU64, Ordering};
 #[cfg(verus_keep_ghost)]
 use vstd::atomic::PermissionDataU64;
 use vstd::atomic::PermissionU64;
@@ -10,8 +16,35 @@ use vstd::prelude::*;
 
 verus! {
 
-/// The counts in a table: the processors that this crate can tell apart.
-pub const NR_COUNTS: usize = 64;
+/// The counts in a table: one for each processor that this crate can tell apart, and one for all threads of a host
+/// that are none.
+pub const NR_COUNTS: usize = MAX_CPUS + 1;
+
+/// Keeps code on the processor whose count it may change.
+#[verifier::external_body]
+#[derive(Debug)]
+pub struct ReaderSeat {
+    index: usize,
+    _here: PreemptGuard,
+}
+
+impl ReaderSeat {
+    /// Which count it is.
+    pub uninterp spec fn index(&self) -> nat;
+
+    /// Takes the seat of the calling processor, on which the code stays until it is dropped.
+    #[inline(always)]
+    #[verifier::external_body]
+    pub fn take() -> (r: ReaderSeat)
+        ensures
+            r.index() < NR_COUNTS,
+        opens_invariants none
+        no_unwind
+    {
+        let here = cpu::disable_preempt();
+        ReaderSeat { index: cpu::try_current().map_or(MAX_CPUS, |cpu| cpu.index()), _here: here }
+    }
+}
 
 #[verifier::external]
 #[repr(align(64))]
@@ -37,43 +70,48 @@ impl ReaderCounts {
         (ReaderCounts { lines: [const { Line(AtomicU64::new(0)) }; NR_COUNTS] }, Tracked::assume_new())
     }
 
-    /// Reads a count to make a guess from.
+    /// Reads the own count to make a guess from.
     #[inline(always)]
     #[verifier::external_body]
     #[verifier::atomic]
-    pub fn peek(&self, c: usize, Tracked(perm): Tracked<&PermissionU64>) -> (r: u64)
+    pub fn peek(&self, seat: &ReaderSeat, Tracked(perm): Tracked<&PermissionU64>) -> (r: u64)
         requires
-            c < NR_COUNTS,
-            perm@.patomic == self.id(c as int),
+            perm@.patomic == self.id(seat.index() as int),
         ensures
             r == perm@.value,
         opens_invariants none
         no_unwind
     {
-        self.lines[c].0.load(Ordering::Relaxed)
+        self.lines[seat.index].0.load(Ordering::Relaxed)
     }
 
-    /// Replaces `current` by `new`; may fail although the word is `current`.
+    /// Replaces `current` by `new` in the own count; may fail although the word is `current`.
     ///
-    /// What follows comes after it and what precedes comes before it, for every processor.
+    /// What precedes comes before it for every processor that [observes](Self::observe) it, and what follows comes after
+    /// it for every one that [synchronizes](Self::synchronize).
     #[inline(always)]
     #[verifier::external_body]
     #[verifier::atomic]
-    pub fn exchange(&self, c: usize, Tracked(perm): Tracked<&mut PermissionU64>, current: u64, new: u64) -> (r: Result<u64, u64>)
+    pub fn exchange(&self, seat: &ReaderSeat, Tracked(perm): Tracked<&mut PermissionU64>, current: u64, new: u64) -> (r: Result<
+        u64,
+        u64,
+    >)
         requires
-            c < NR_COUNTS,
-            old(perm)@.patomic == self.id(c as int),
+            old(perm)@.patomic == self.id(seat.index() as int),
         ensures
-            final(perm)@.patomic == self.id(c as int),
+            final(perm)@.patomic == self.id(seat.index() as int),
             r matches Ok(v) ==> v == current && old(perm)@.value == current && final(perm)@.value == new,
             r matches Err(v) ==> v == old(perm)@.value && final(perm)@.value == v,
         opens_invariants none
         no_unwind
     {
-        let r = self.lines[c].0.compare_exchange_weak(current, new, Ordering::SeqCst, Ordering::Relaxed);
-        // On x86-64 the exchange itself orders all later loads after it (Intel SDM vol. 3, section 10.2.3.9).
-        #[cfg(any(loom, not(target_arch = "x86_64")))]
-        fence(Ordering::SeqCst);
+        let word = &self.lines[seat.index].0;
+        let r = if seat.index < MAX_CPUS {
+            replace_own(word, current, new)
+        } else {
+            word.compare_exchange_weak(current, new, Ordering::AcqRel, Ordering::Relaxed)
+        };
+        fence::light();
         r
     }
 
@@ -93,15 +131,48 @@ impl ReaderCounts {
         self.lines[c].0.load(Ordering::SeqCst)
     }
 
-    /// Orders the readings of counts that follow after everything that was written before.
+    /// Orders the readings of counts that follow after everything that was written before. Every processor passes a fence.
     #[inline(always)]
     #[verifier::external_body]
     pub fn synchronize(&self)
         opens_invariants none
         no_unwind
     {
-        fence(Ordering::SeqCst);
+        fence::heavy();
     }
 }
 
 } // verus!
+
+/// Replaces `current` by `new` in a word that no other processor writes: as a compare-and-swap with release ordering, but
+/// against code on this processor alone.
+// An instruction that is interrupted has no effect, and stores are seen in their order (Intel SDM vol. 3, sections 7.6 and
+// 10.2.2): without LOCK it is no access that other processors see as one, and none of them writes.
+#[cfg(all(target_arch = "x86_64", not(any(loom, miri, tsan))))]
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+#[inline(always)]
+#[allow(unsafe_code, reason = "the instruction has no name in Rust")]
+fn replace_own(word: &AtomicU64, current: u64, new: u64) -> Result<u64, u64> {
+    let seen: u64;
+    // SAFETY: the instruction accesses the word alone, which is valid and may be written through a shared reference. It
+    // binds the compiler as any call of foreign code does: there is no `nomem`.
+    unsafe {
+        core::arch::asm!(
+            "cmpxchg qword ptr [{word}], {new}",
+            word = in(reg) word.as_ptr(),
+            new = in(reg) new,
+            inout("rax") current => seen,
+            options(nostack),
+        );
+    }
+    if seen == current { Ok(seen) } else { Err(seen) }
+}
+
+/// As on x86-64, where an access that others see as one is no dearer, or something watches accesses and does not see
+/// instructions.
+#[cfg(any(loom, miri, tsan, not(target_arch = "x86_64")))]
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+#[inline(always)]
+fn replace_own(word: &AtomicU64, current: u64, new: u64) -> Result<u64, u64> {
+    word.compare_exchange_weak(current, new, Ordering::AcqRel, Ordering::Relaxed)
+}

@@ -123,6 +123,7 @@ impl<C: PageTableConfig> PageTable<C> {
     /// # Errors
     ///
     /// As [`cursor`](Self::cursor).
+    #[inline(always)]
     pub fn cursor_mut<'a>(&'a self, range: Range<Vaddr>) -> Result<CursorMut<'a, C>, PageTableError> {
         Ok(CursorMut { session: Owned::new(Session::new(self, range, Missing::Make)?), table: PhantomData })
     }

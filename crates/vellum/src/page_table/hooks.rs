@@ -1,7 +1,6 @@
 //! What a page table asks of the rest of the kernel. Nothing is promised in return but what the contracts say.
 use super::retired::RetiredNode;
 use vellum_machine::owned::NoUnwind;
-use vellum_machine::readers::NR_COUNTS;
 use vstd::prelude::*;
 
 verus! {
@@ -14,18 +13,6 @@ pub(super) fn relax()
     no_unwind
 {
     vellum_machine::cpu::relax();
-}
-
-/// The count of readers to be on. Any will do; that of the own processor is written by no other.
-#[inline(always)]
-#[verifier::external_body]
-pub(super) fn count_index() -> (r: usize)
-    ensures
-        r < NR_COUNTS,
-    opens_invariants none
-    no_unwind
-{
-    vellum_machine::cpu::try_current().map_or(0, |cpu| cpu.index()) % NR_COUNTS
 }
 
 /// Keeps a retired node until its frame can go back.

@@ -63,6 +63,7 @@ fn touched<C: PageTableConfig>(Ghost(rg): Ghost<Rng>, l: u8, b: usize, s: usize,
 }
 
 /// Locks everything below a locked node that the range touches.
+#[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "each token is an argument of its own")]
 pub fn lock_sub<C: PageTableConfig>(
     w: &World,
@@ -88,7 +89,7 @@ pub fn lock_sub<C: PageTableConfig>(
     ensures
         sub_wf::<C>(o@, rg, (l as nat, b as nat), *w, *r),
         o@[(l as nat, b as nat)] == tok,
-    decreases l,
+    decreases l, 1int,
     no_unwind
 {
     let ghost k0 = (l as nat, b as nat);
@@ -97,68 +98,9 @@ pub fn lock_sub<C: PageTableConfig>(
         C::Consts::consts_ok();
     }
     if l > 1 {
-        let n = C::Consts::NR_ENTRIES;
-        let span = touched::<C>(Ghost(rg), l, b, s, e);
-        let (first, lo, hi) = (span.first, span.lo, span.hi);
-        let mut q = lo;
-        while q <= hi
-            invariant
-                tok_ok::<C>(tok, k0, *w, *r),
-                tok.owns(),
-                tok.pa() == pa,
-                2 <= l <= rg.top <= 5,
-                k0 == (l as nat, b as nat),
-                touches_own::<C>(tok, rg, k0),
-                n == nr::<C>(),
-                2 <= n <= 512,
-                first == b * n,
-                rg.s == s,
-                rg.e == e,
-                s < e <= 0x2000_0000_0000,
-                touches::<C>(rg, l as nat, n, first, lo, hi),
-                hi <= 0x2000_0000_0000,
-                lo <= q <= hi + 1,
-                below::<C>(m, rg, k0, *w, *r),
-                forall|i: int| 0 <= i < n && lo <= first + i < q ==> #[trigger] done::<C>(m, tok, k0, i),
-                forall|i: int| 0 <= i < n && !(lo <= first + i < q) ==> !m.dom().contains(#[trigger] child::<C>(k0, i)),
-            decreases hi + 1 - q,
-        {
-            let i = q - first;
-            let ghost m0 = m;
-            proof {
-                assert(child::<C>(k0, i as int) == ((l - 1) as nat, q as nat));
-                assert(inr::<C>(rg, child::<C>(k0, i as int).1, child::<C>(k0, i as int).0));
-            }
-            let (word, kt) = load_link::<C>(w, pa, i, Tracked(r), Tracked(&tok));
-            if let Pte::Table(c) = C::Entry::decode(word, l) {
-                let tracked (kp, ki) = kt.get().tracked_unwrap();
-                let Tracked(ct) = lock_linked::<C>(w, c, Tracked(r), Tracked(&kp), Tracked(&ki));
-                proof {
-                    lemma_touches_own::<C>(ct, rg, ((l - 1) as nat, q as nat));
-                }
-                let Tracked(sub) = lock_sub::<C>(w, Tracked(r), Ghost(rg), Tracked(ct), c, l - 1, q, s, e);
-                proof {
-                    m.tracked_union_prefer_right(sub);
-                    lemma_merge::<C>(m0, sub, m, rg, k0, i as int, *w, *r);
-                }
-            }
-            proof {
-                assert forall|j: int| 0 <= j < n && lo <= first + j < q + 1 implies #[trigger] done::<C>(m, tok, k0, j) by {
-                    let cj = child::<C>(k0, j);
-                    if j != i {
-                        assert(done::<C>(m0, tok, k0, j));
-                        assert(m.dom().contains(cj) == m0.dom().contains(cj));
-                    } else {
-                        assert(!m0.dom().contains(child::<C>(k0, i as int)));
-                    }
-                }
-                assert forall|j: int| 0 <= j < n && !(lo <= first + j < q + 1) implies !m.dom().contains(
-                    #[trigger] child::<C>(k0, j),
-                ) by {
-                    assert(j != i);
-                }
-            }
-            q += 1;
+        let Tracked(kids) = lock_kids::<C>(w, Tracked(r), Ghost(rg), Tracked(&tok), pa, l, b, s, e);
+        proof {
+            m = kids;
         }
     }
     proof {
@@ -183,6 +125,113 @@ pub fn lock_sub<C: PageTableConfig>(
                 }
             }
         }
+    }
+    Tracked(m)
+}
+
+/// Locks the children of a locked node that the range touches, and everything below them.
+#[expect(clippy::too_many_arguments, reason = "each token is an argument of its own")]
+fn lock_kids<C: PageTableConfig>(
+    w: &World,
+    Tracked(r): Tracked<&Nodes::reader>,
+    Ghost(rg): Ghost<Rng>,
+    Tracked(tok): Tracked<&NodeTok>,
+    pa: usize,
+    l: u8,
+    b: usize,
+    s: usize,
+    e: usize,
+) -> (o: Tracked<Tree>)
+    requires
+        tok_ok::<C>(*tok, (l as nat, b as nat), *w, *r),
+        tok.owns(),
+        tok.pa() == pa,
+        2 <= l <= rg.top <= 5,
+        inr::<C>(rg, b as nat, l as nat),
+        touches_own::<C>(*tok, rg, (l as nat, b as nat)),
+        rg.s == s,
+        rg.e == e,
+        s < e <= 0x2000_0000_0000,
+    ensures
+        below::<C>(o@, rg, (l as nat, b as nat), *w, *r),
+        forall|i: int| 0 <= i < nr::<C>() && #[trigger] inr::<C>(rg, child::<C>((l as nat, b as nat), i).1, (l - 1) as nat)
+            ==> done::<C>(o@, *tok, (l as nat, b as nat), i),
+        forall|i: int| 0 <= i < nr::<C>() && !inr::<C>(rg, child::<C>((l as nat, b as nat), i).1, (l - 1) as nat) ==> !o@.dom().contains(
+            #[trigger] child::<C>((l as nat, b as nat), i),
+        ),
+    decreases l, 0int,
+    no_unwind
+{
+    let ghost k0 = (l as nat, b as nat);
+    let tracked mut m = Map::<Place, NodeTok>::tracked_empty();
+    proof {
+        C::Consts::consts_ok();
+    }
+    let n = C::Consts::NR_ENTRIES;
+    let span = touched::<C>(Ghost(rg), l, b, s, e);
+    let (first, lo, hi) = (span.first, span.lo, span.hi);
+    let mut q = lo;
+    while q <= hi
+        invariant
+            tok_ok::<C>(*tok, k0, *w, *r),
+            tok.owns(),
+            tok.pa() == pa,
+            2 <= l <= rg.top <= 5,
+            k0 == (l as nat, b as nat),
+            touches_own::<C>(*tok, rg, k0),
+            n == nr::<C>(),
+            2 <= n <= 512,
+            first == b * n,
+            rg.s == s,
+            rg.e == e,
+            s < e <= 0x2000_0000_0000,
+            touches::<C>(rg, l as nat, n, first, lo, hi),
+            hi <= 0x2000_0000_0000,
+            lo <= q <= hi + 1,
+            below::<C>(m, rg, k0, *w, *r),
+            forall|i: int| 0 <= i < n && lo <= first + i < q ==> #[trigger] done::<C>(m, *tok, k0, i),
+            forall|i: int| 0 <= i < n && !(lo <= first + i < q) ==> !m.dom().contains(#[trigger] child::<C>(k0, i)),
+        decreases hi + 1 - q,
+    {
+        let i = q - first;
+        let ghost m0 = m;
+        proof {
+            assert(child::<C>(k0, i as int) == ((l - 1) as nat, q as nat));
+            assert(inr::<C>(rg, child::<C>(k0, i as int).1, child::<C>(k0, i as int).0));
+        }
+        let (word, kt) = load_link::<C>(w, pa, i, Tracked(r), Tracked(tok));
+        if let Pte::Table(c) = C::Entry::decode(word, l) {
+            let tracked (kp, ki) = kt.get().tracked_unwrap();
+            let Tracked(ct) = lock_linked::<C>(w, c, Tracked(r), Tracked(&kp), Tracked(&ki));
+            proof {
+                lemma_touches_own::<C>(ct, rg, ((l - 1) as nat, q as nat));
+            }
+            let Tracked(sub) = lock_sub::<C>(w, Tracked(r), Ghost(rg), Tracked(ct), c, l - 1, q, s, e);
+            proof {
+                m.tracked_union_prefer_right(sub);
+                lemma_merge::<C>(m0, sub, m, rg, k0, i as int, *w, *r);
+            }
+        }
+        proof {
+            assert forall|j: int| 0 <= j < n && lo <= first + j < q + 1 implies #[trigger] done::<C>(m, *tok, k0, j) by {
+                let cj = child::<C>(k0, j);
+                if j != i {
+                    assert(done::<C>(m0, *tok, k0, j));
+                    assert(m.dom().contains(cj) == m0.dom().contains(cj));
+                } else {
+                    assert(!m0.dom().contains(child::<C>(k0, i as int)));
+                }
+            }
+            assert forall|j: int| 0 <= j < n && !(lo <= first + j < q + 1) implies !m.dom().contains(
+                #[trigger] child::<C>(k0, j),
+            ) by {
+                assert(j != i);
+            }
+        }
+        q += 1;
+    }
+    proof {
+        lemma_span_of_node::<C>(rg, b as nat, l as nat);
     }
     Tracked(m)
 }
@@ -249,34 +298,38 @@ pub(super) proof fn lemma_range_lockable<C: PageTableConfig>(r: Rng)
     ;
 }
 
-/// Locks the lowest node that covers the pages `[s, e)`, and all below it that they touch.
+/// Everything that the pages `[s, e)` touch below the node of level `top` at `root`, and that node, is locked.
+pub open spec fn locks_ok<C: PageTableConfig>(w: World, r: Nodes::reader, m: Tree, root: usize, top: u8, s: usize, e: usize) -> bool {
+    &&& wf::<C>(m, Rng { top: top as nat, s: s as nat, e: e as nat })
+    &&& toks_ok::<C>(m, w, r)
+    &&& 1 <= top <= C::Consts::LEVELS
+    &&& s < e <= pages(nr::<C>(), C::Consts::LEVELS as nat)
+    &&& m[place::<C>(s as nat, top as nat)].pa() == root
+}
+
+/// Locks the lowest node that covers the pages `[s, e)`, and all below it that they touch: the address of that node and its
+/// level. They come in registers: whoever wants them in memory puts them there once.
 #[verifier::exec_allows_no_decreases_clause]
 pub fn lock_range<C: PageTableConfig>(
     w: &'static World,
-    reader: Tracked<Nodes::reader>,
+    Tracked(r): Tracked<&Nodes::reader>,
     Tracked(rt): Tracked<&RootTok>,
     root: usize,
     s: usize,
     e: usize,
     missing: Missing,
-) -> (o: (Locks, Tracked<Tree>))
+) -> (o: (usize, u8, Tracked<Tree>))
     requires
-        reads(*w, reader@),
+        reads(*w, *r),
         rt.ok::<C>(*w, root),
         lockable::<C>(s as nat, e as nat),
     ensures
-        o.0.ok::<C>(o.1@),
-        o.0.s == s,
-        o.0.e == e,
-        o.0.w == w,
-        o.0.reader == reader,
+        locks_ok::<C>(*w, *r, o.2@, o.0, o.1, s, e),
     no_unwind
 {
-    let tracked rp = protect_root::<C>(w, root, reader.borrow(), rt);
-    let tracked r = reader.borrow();
+    let tracked rp = protect_root::<C>(w, root, r, rt);
     loop
         invariant
-            *r == reader@,
             rt.ok::<C>(*w, root),
             lockable::<C>(s as nat, e as nat),
             protects_at::<C>(*w, *r, rp, rt.info, root),
@@ -297,8 +350,7 @@ pub fn lock_range<C: PageTableConfig>(
         };
         if let Some((at, tok)) = locked {
             let tree = lock_below::<C>(w, Tracked(r), &at, tok, s, e);
-            let ghost node = tree@[place::<C>(s as nat, at.l as nat)].info.key();
-            return (Locks { w, root: at.pa, top: at.l, s, e, reader, node: Ghost(node) }, tree);
+            return (at.pa, at.l, tree);
         }
     }
 }
@@ -356,6 +408,7 @@ pub(super) proof fn lemma_top_entries<C: PageTableConfig>(r: Rng, i: int)
 }
 
 /// Gives a whole sub-tree back, children first.
+#[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "each token is an argument of its own")]
 pub fn release_sub<C: PageTableConfig>(
     w: &World,
@@ -375,76 +428,15 @@ pub fn release_sub<C: PageTableConfig>(
         rg.s == s,
         rg.e == e,
         s < e <= 0x2000_0000_0000,
-    decreases l,
+    decreases l, 1int,
     no_unwind
 {
     let ghost k0 = (l as nat, b as nat);
     let ghost m0 = m;
     let tracked mut m = m;
     let tracked tok = m.tracked_remove(k0);
-    proof {
-        C::Consts::consts_ok();
-    }
     if l > 1 {
-        let n = C::Consts::NR_ENTRIES;
-        let span = touched::<C>(Ghost(rg), l, b, s, e);
-        let (first, lo, hi) = (span.first, span.lo, span.hi);
-        let mut q = lo;
-        while q <= hi
-            invariant
-                sub_wf::<C>(m0, rg, k0, *w, *r),
-                tok == m0[k0],
-                tok.pa() == pa,
-                2 <= l <= 5,
-                k0 == (l as nat, b as nat),
-                n == nr::<C>(),
-                2 <= n <= 512,
-                first == b * n,
-                rg.s == s,
-                rg.e == e,
-                s < e <= 0x2000_0000_0000,
-                touches::<C>(rg, l as nat, n, first, lo, hi),
-                hi <= 0x2000_0000_0000,
-                lo <= q <= hi + 1,
-                forall|k: Place| #[trigger] m.dom().contains(k) ==> m0.dom().contains(k) && k != k0 && m[k] == m0[k],
-                forall|j: int, k: Place|
-                    q - first <= j < n && m0.dom().contains(k) && #[trigger] under::<C>(k, child::<C>(k0, j)) ==> m.dom().contains(k),
-            decreases hi + 1 - q,
-        {
-            let i = q - first;
-            let ghost c = child::<C>(k0, i as int);
-            proof {
-                assert(c == ((l - 1) as nat, q as nat));
-                assert(inr::<C>(rg, c.1, c.0));
-                assert(entry_ok::<C>(m0, rg, k0, i as int));
-            }
-            let word = load::<C>(w, pa, i, Tracked(r), Tracked(&tok));
-            if let Pte::Table(cpa) = C::Entry::decode(word, l) {
-                let tracked mut sub;
-                proof {
-                    assert(m0.remove(k0).dom().contains(c));
-                    let removed = m0.dom().filter(|k: Place| under::<C>(k, c));
-                    assert forall|k: Place| #[trigger] removed.contains(k) implies m.dom().contains(k) by {
-                        assert(under::<C>(k, child::<C>(k0, i as int)));
-                    }
-                    sub = m.tracked_remove_keys(removed);
-                    assert(sub =~= m0.restrict(removed));
-                    lemma_part::<C>(m0, sub, rg, k0, i as int, *w, *r);
-                    assert forall|j: int, k: Place|
-                        q + 1 - first <= j < n && m0.dom().contains(k) && #[trigger] under::<C>(
-                            k,
-                            child::<C>(k0, j),
-                        ) implies m.dom().contains(k) by {
-                        if under::<C>(k, c) {
-                            lemma_under_unique::<C>(k, c, child::<C>(k0, j));
-                            lemma_child_unique::<C>(k0, i as int, k0, j);
-                        }
-                    }
-                }
-                release_sub::<C>(w, Tracked(r), Ghost(rg), Tracked(sub), cpa, l - 1, q, s, e);
-            }
-            q += 1;
-        }
+        release_kids::<C>(w, Tracked(r), Ghost(rg), Ghost(m0), Tracked(m), Tracked(&tok), pa, l, b, s, e);
     }
     proof {
         let inf = tok.info.value();
@@ -453,6 +445,99 @@ pub fn release_sub<C: PageTableConfig>(
         }
     }
     unlock::<C>(w, pa, Tracked(r), Tracked(tok));
+}
+
+/// Gives all but the root of a sub-tree back: `m0` is all of it, `m` what is below the root.
+#[expect(clippy::too_many_arguments, reason = "each token is an argument of its own")]
+fn release_kids<C: PageTableConfig>(
+    w: &World,
+    Tracked(r): Tracked<&Nodes::reader>,
+    Ghost(rg): Ghost<Rng>,
+    Ghost(m0): Ghost<Tree>,
+    Tracked(m): Tracked<Tree>,
+    Tracked(tok): Tracked<&NodeTok>,
+    pa: usize,
+    l: u8,
+    b: usize,
+    s: usize,
+    e: usize,
+)
+    requires
+        sub_wf::<C>(m0, rg, (l as nat, b as nat), *w, *r),
+        *tok == m0[(l as nat, b as nat)],
+        m == m0.remove((l as nat, b as nat)),
+        tok.pa() == pa,
+        2 <= l <= 5,
+        rg.s == s,
+        rg.e == e,
+        s < e <= 0x2000_0000_0000,
+    decreases l, 0int,
+    no_unwind
+{
+    let ghost k0 = (l as nat, b as nat);
+    let tracked mut m = m;
+    proof {
+        C::Consts::consts_ok();
+    }
+    let n = C::Consts::NR_ENTRIES;
+    let span = touched::<C>(Ghost(rg), l, b, s, e);
+    let (first, lo, hi) = (span.first, span.lo, span.hi);
+    let mut q = lo;
+    while q <= hi
+        invariant
+            sub_wf::<C>(m0, rg, k0, *w, *r),
+            *tok == m0[k0],
+            tok.pa() == pa,
+            2 <= l <= 5,
+            k0 == (l as nat, b as nat),
+            n == nr::<C>(),
+            2 <= n <= 512,
+            first == b * n,
+            rg.s == s,
+            rg.e == e,
+            s < e <= 0x2000_0000_0000,
+            touches::<C>(rg, l as nat, n, first, lo, hi),
+            hi <= 0x2000_0000_0000,
+            lo <= q <= hi + 1,
+            forall|k: Place| #[trigger] m.dom().contains(k) ==> m0.dom().contains(k) && k != k0 && m[k] == m0[k],
+            forall|j: int, k: Place|
+                q - first <= j < n && m0.dom().contains(k) && #[trigger] under::<C>(k, child::<C>(k0, j)) ==> m.dom().contains(k),
+        decreases hi + 1 - q,
+    {
+        let i = q - first;
+        let ghost c = child::<C>(k0, i as int);
+        proof {
+            assert(c == ((l - 1) as nat, q as nat));
+            assert(inr::<C>(rg, c.1, c.0));
+            assert(entry_ok::<C>(m0, rg, k0, i as int));
+        }
+        let word = load::<C>(w, pa, i, Tracked(r), Tracked(tok));
+        if let Pte::Table(cpa) = C::Entry::decode(word, l) {
+            let tracked mut sub;
+            proof {
+                assert(m0.remove(k0).dom().contains(c));
+                let removed = m0.dom().filter(|k: Place| under::<C>(k, c));
+                assert forall|k: Place| #[trigger] removed.contains(k) implies m.dom().contains(k) by {
+                    assert(under::<C>(k, child::<C>(k0, i as int)));
+                }
+                sub = m.tracked_remove_keys(removed);
+                assert(sub =~= m0.restrict(removed));
+                lemma_part::<C>(m0, sub, rg, k0, i as int, *w, *r);
+                assert forall|j: int, k: Place|
+                    q + 1 - first <= j < n && m0.dom().contains(k) && #[trigger] under::<C>(
+                        k,
+                        child::<C>(k0, j),
+                    ) implies m.dom().contains(k) by {
+                    if under::<C>(k, c) {
+                        lemma_under_unique::<C>(k, c, child::<C>(k0, j));
+                        lemma_child_unique::<C>(k0, i as int, k0, j);
+                    }
+                }
+            }
+            release_sub::<C>(w, Tracked(r), Ghost(rg), Tracked(sub), cpa, l - 1, q, s, e);
+        }
+        q += 1;
+    }
 }
 
 /// Locks the whole table, from the root on.

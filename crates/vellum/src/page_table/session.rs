@@ -41,6 +41,7 @@ use vellum_machine::addr::*;
 use vellum_machine::owned::*;
 #[cfg(verus_keep_ghost)]
 use vellum_machine::readers::NR_COUNTS;
+use vellum_machine::readers::ReaderSeat;
 use vstd::prelude::*;
 
 verus! {
@@ -52,7 +53,7 @@ pub(super) struct Session<C: PageTableConfig> {
     /// The page at which the cursor is.
     pub(super) v: usize,
     /// The count of readers on which this session is.
-    pub(super) cpu: usize,
+    pub(super) seat: ReaderSeat,
     /// Where the last way down ended, as far as that is still known.
     pub(super) near: Near,
     pub(super) kind: PhantomData<C>,
@@ -65,26 +66,27 @@ impl<C: PageTableConfig> Session<C> {
         &&& self.g.ok::<C>(self.tree@)
         &&& lockable::<C>(self.g.s as nat, self.g.e as nat)
         &&& self.g.s <= self.v <= self.g.e
-        &&& self.cpu < NR_COUNTS
-        &&& self.g.reader@.value().0 == self.cpu
+        &&& self.seat.index() < NR_COUNTS
+        &&& self.g.reader@.value().0 == self.seat.index()
         &&& self.near.ok::<C>(self.g, self.tree@)
     }
 }
 
 impl<C: PageTableConfig> Release for Session<C> {
+    #[inline(always)]
     fn release(self) {
         proof {
             use_type_invariant(&self);
             C::Consts::consts_ok();
             lemma_total::<C>();
         }
-        let Session { g, tree, v, cpu, near, kind } = self;
+        let Session { g, tree, v, seat, near, kind } = self;
         let b = prefix::<C::Consts>(g.s, g.top);
         proof {
             lemma_whole::<C>(g, tree@);
         }
         release_sub::<C>(g.w, Tracked(g.reader.borrow()), Ghost(g.rng()), tree, g.root, g.top, b, g.s, g.e);
-        g.w.leave(cpu, g.reader);
+        g.w.leave(&seat, g.reader);
     }
 }
 
@@ -125,17 +127,18 @@ fn whole_pages(len: usize) -> (r: Option<usize>)
 
 impl<C: PageTableConfig> Session<C> {
     /// Locks a range.
+    #[inline(always)]
     pub(super) fn new(table: &PageTable<C>, range: Range<Vaddr>, missing: Missing) -> (r: Result<Self, PageTableError>)
         ensures
             r matches Ok(x) ==> x.wf() && x.v == x.g.s && range.start.0 == C::VA_BASE + x.g.s * PAGE_SIZE && range.end.0 == C::VA_BASE
                 + x.g.e * PAGE_SIZE,
     {
         let (s, e) = check_range::<C>(range)?;
-        let cpu = super::hooks::count_index();
+        let seat = ReaderSeat::take();
         let w = table.world();
-        let reader = w.enter(cpu);
+        let reader = w.enter(&seat);
         let (g, tree) = table.lock(reader, s, e, missing);
-        Ok(Session { g, tree, v: s, cpu, near: Near::none::<C>(), kind: PhantomData })
+        Ok(Session { g, tree, v: s, seat, near: Near::none::<C>(), kind: PhantomData })
     }
 
     pub(super) fn va(&self) -> (r: Vaddr)

@@ -29,6 +29,7 @@ use core::marker::PhantomData;
 use core::ops::Range;
 use vellum_machine::addr::*;
 use vellum_machine::owned::*;
+use vellum_machine::readers::ReaderSeat;
 use vellum_machine::ptword;
 use vstd::prelude::*;
 
@@ -68,6 +69,7 @@ pub struct PageTable<C: PageTableConfig> {
 }
 
 /// The pages of a range of addresses, if a table of this use can have them.
+#[inline(always)]
 pub(super) fn check_range<C: PageTableConfig>(range: Range<Vaddr>) -> (r: Result<(usize, usize), PageTableError>)
     ensures
         r matches Ok((s, e)) ==> lockable::<C>(s as nat, e as nat) && range.start.0 == C::VA_BASE + s * PAGE_SIZE && range.end.0
@@ -153,6 +155,7 @@ impl<C: PageTableConfig> PageTable<C> {
     }
 
     /// Locks the pages `[s, e)` for a reader.
+    #[inline(always)]
     pub(super) fn lock(&self, reader: Tracked<Nodes::reader>, s: usize, e: usize, missing: Missing) -> (o: (Locks, Tracked<Tree>))
         requires
             reads(self.the_world(), reader@),
@@ -167,7 +170,10 @@ impl<C: PageTableConfig> PageTable<C> {
         proof {
             use_type_invariant(root);
         }
-        lock_range::<C>(root.w, reader, Tracked(root.tok.borrow()), root.pa, s, e, missing)
+        let w = root.w;
+        let (node, top, tree) = lock_range::<C>(w, Tracked(reader.borrow()), Tracked(root.tok.borrow()), root.pa, s, e, missing);
+        let ghost id = tree@[place::<C>(s as nat, top as nat)].info.key();
+        (Locks { w, root: node, top, s, e, reader, node: Ghost(id) }, tree)
     }
 
     /// What page `v` is mapped to, without a lock: physical address of the page, property and level.
@@ -185,13 +191,13 @@ impl<C: PageTableConfig> PageTable<C> {
             lemma_range_lockable::<C>(Rng { top: C::Consts::LEVELS as nat, s: v as nat, e: (v + 1) as nat });
         }
         let w = root.w;
-        let cpu = super::hooks::count_index();
-        let reader = w.enter(cpu);
+        let seat = ReaderSeat::take();
+        let reader = w.enter(&seat);
         let tracked prot = protect_root::<C>(w, root.pa, reader.borrow(), root.tok.borrow());
         let tracked info = root.tok.borrow().info.clone();
         let top = Way { pa: root.pa, l: C::Consts::LEVELS, b: 0, prot: Tracked(prot), info: Tracked(info) };
         let found = look_up::<C>(w, Tracked(reader.borrow()), top, v);
-        w.leave(cpu, reader);
+        w.leave(&seat, reader);
         found
     }
 
@@ -249,8 +255,8 @@ impl<C: PageTableConfig> PageTable<C> {
         proof {
             use_type_invariant(root);
         }
-        let cpu = super::hooks::count_index();
-        let reader = root.w.enter(cpu);
+        let seat = ReaderSeat::take();
+        let reader = root.w.enter(&seat);
         let tracked p = protect_root::<K>(root.w, root.pa, reader.borrow(), root.tok.borrow());
         let mut i = K::TOP_LO;
         while i < K::TOP_HI
@@ -273,7 +279,7 @@ impl<C: PageTableConfig> PageTable<C> {
             unsafe { ptword::store_unreachable(Paddr(pa), i, word, Tracked(&mut new.page)) };
             i += 1;
         }
-        root.w.leave(cpu, reader);
+        root.w.leave(&seat, reader);
         let w = &WORLD;
         let tok = new_root::<C>(w, pa, Tracked(new));
         Ok(PageTable { root: Owned::new(Root { w, pa, tok, kind: PhantomData }) })
@@ -293,10 +299,10 @@ impl<C: PageTableConfig> PageTable<C> {
             lemma_total::<C>();
         }
         let (s, e) = whole_table::<C>();
-        let cpu = super::hooks::count_index();
-        let reader = root.w.enter(cpu);
+        let seat = ReaderSeat::take();
+        let reader = root.w.enter(&seat);
         let (g, tree) = lock_all::<C>(root.w, reader, Tracked(root.tok.borrow()), root.pa, s, e);
-        let session = Session::<C> { g, tree, v: s, cpu, near: Near::none::<C>(), kind: PhantomData };
+        let session = Session::<C> { g, tree, v: s, seat, near: Near::none::<C>(), kind: PhantomData };
         Owned::new(session).get_mut().populate()
     }
 
@@ -316,8 +322,8 @@ impl<C: PageTableConfig> Release for Root<C> {
         }
         let Root { w, pa, tok, kind } = self;
         let (s, e) = whole_table::<C>();
-        let cpu = super::hooks::count_index();
-        let reader = w.enter(cpu);
+        let seat = ReaderSeat::take();
+        let reader = w.enter(&seat);
         let (g, tree) = lock_all::<C>(w, reader, Tracked(tok.borrow()), pa, s, e);
         let tracked mut m = tree.get();
         clear::<C>(&g, Tracked(&mut m));
@@ -331,11 +337,11 @@ impl<C: PageTableConfig> Release for Root<C> {
         let tracked t = m.tracked_remove(k);
         if empty {
             let rt = retire_root::<C>(w, pa, Tracked(g.reader.borrow()), tok, Tracked(t));
-            w.leave(cpu, g.reader);
+            w.leave(&seat, g.reader);
             super::hooks::defer(RetiredNode::new(w, pa, Vaddr(0), Vaddr(0), rt));
         } else {
             // Nodes that others may link stay, and with them the root.
-            w.leave(cpu, g.reader);
+            w.leave(&seat, g.reader);
         }
     }
 }

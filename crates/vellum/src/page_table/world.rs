@@ -11,7 +11,7 @@ use vellum_machine::addr::Paddr;
 use vellum_machine::page::PagePerm;
 #[cfg(verus_keep_ghost)]
 use vellum_machine::readers::NR_COUNTS;
-use vellum_machine::readers::ReaderCounts;
+use vellum_machine::readers::{ReaderCounts, ReaderSeat};
 use vstd::invariant::*;
 use vstd::prelude::*;
 
@@ -95,64 +95,66 @@ impl World {
 
     /// Reads the word of a processor to make a guess from.
     #[inline(always)]
-    fn peek(&self, c: usize) -> u64
+    fn peek(&self, seat: &ReaderSeat) -> u64
         requires
-            c < NR_COUNTS,
+            seat.index() < NR_COUNTS,
         no_unwind
     {
+        let ghost c = seat.index();
         proof {
             use_type_invariant(self);
         }
         let r;
         open_atomic_invariant!(self.inv.borrow() => g => {
-            proof { assert(self.inv@.inv(g)); assert(g.cpus[c as nat].ok(self.key(), c as nat)); }
-            let tracked x = g.cpus.tracked_borrow(c as nat);
-            r = self.counts.peek(c, Tracked(&x.count));
+            proof { assert(self.inv@.inv(g)); assert(g.cpus[c].ok(self.key(), c)); }
+            let tracked x = g.cpus.tracked_borrow(c);
+            r = self.counts.peek(seat, Tracked(&x.count));
         });
         r
     }
 
-    /// Enters a reader on the processor whose count is `c`.
+    /// Enters a reader on the processor of whose seat it is.
     #[inline]
     #[verifier::exec_allows_no_decreases_clause]
-    pub(super) fn enter(&self, c: usize) -> (r: Tracked<Nodes::reader>)
+    pub(super) fn enter(&self, seat: &ReaderSeat) -> (r: Tracked<Nodes::reader>)
         requires
-            c < NR_COUNTS,
+            seat.index() < NR_COUNTS,
         ensures
             r@.instance_id() == self.instance().id(),
-            r@.value().0 == c,
+            r@.value().0 == seat.index(),
         no_unwind
     {
+        let ghost c = seat.index();
         proof {
             use_type_invariant(self);
         }
-        let mut current = self.peek(c);
+        let mut current = self.peek(seat);
         loop
             invariant
                 self.wf(),
-                c < NR_COUNTS,
+                c == seat.index() < NR_COUNTS,
         {
             if current % LEAVINGS == LEAVINGS - 1 {
                 super::hooks::relax();
-                current = self.peek(c);
+                current = self.peek(seat);
                 continue ;
             }
             let r;
             let tracked mut out: Option<Nodes::reader> = None;
             open_atomic_invariant!(self.inv.borrow() => g => {
                 let ghost g0 = g;
-                proof { assert(self.inv@.inv(g)); assert(g.cpus[c as nat].ok(self.key(), c as nat)); }
-                let tracked mut x = g.cpus.tracked_remove(c as nat);
-                r = self.counts.exchange(c, Tracked(&mut x.count), current, current + 1);
+                proof { assert(self.inv@.inv(g)); assert(g.cpus[c].ok(self.key(), c)); }
+                let tracked mut x = g.cpus.tracked_remove(c);
+                r = self.counts.exchange(seat, Tracked(&mut x.count), current, current + 1);
                 proof {
                     if r is Ok {
                         let tracked CpuRes { count, cpu } = x;
-                        let tracked (_, _, Tracked(cpu), Tracked(reader)) = self.inst.borrow().enter(c as nat, cpu);
+                        let tracked (_, _, Tracked(cpu), Tracked(reader)) = self.inst.borrow().enter(c, cpu);
                         out = Some(reader);
                         x = CpuRes { count, cpu };
                     }
-                    g.cpus.tracked_insert(c as nat, x);
-                    self.lemma_cpu_put_back(g0, g, c as nat);
+                    g.cpus.tracked_insert(c, x);
+                    self.lemma_cpu_put_back(g0, g, c);
                 }
             });
             match r {
@@ -165,29 +167,30 @@ impl World {
     /// Ends a reader. The last one of a processor counts that it was.
     #[inline]
     #[verifier::exec_allows_no_decreases_clause]
-    pub(super) fn leave(&self, c: usize, Tracked(reader): Tracked<Nodes::reader>)
+    pub(super) fn leave(&self, seat: &ReaderSeat, Tracked(reader): Tracked<Nodes::reader>)
         requires
             reader.instance_id() == self.instance().id(),
-            reader.value().0 == c,
-            c < NR_COUNTS,
+            reader.value().0 == seat.index(),
+            seat.index() < NR_COUNTS,
         no_unwind
     {
+        let ghost c = seat.index();
         proof {
             use_type_invariant(self);
         }
         let tracked mut mine = Some(reader);
-        let mut current = self.peek(c);
+        let mut current = self.peek(seat);
         loop
             invariant
                 self.wf(),
-                c < NR_COUNTS,
+                c == seat.index() < NR_COUNTS,
                 mine == Some(reader),
                 reader.instance_id() == self.instance().id(),
                 reader.value().0 == c,
         {
             let active = current % LEAVINGS;
             if active == 0 {
-                current = self.peek(c);
+                current = self.peek(seat);
                 continue ;
             }
             let last = active == 1 && current < u64::MAX - LEAVINGS;
@@ -195,24 +198,24 @@ impl World {
             let r;
             open_atomic_invariant!(self.inv.borrow() => g => {
                 let ghost g0 = g;
-                proof { assert(self.inv@.inv(g)); assert(g.cpus[c as nat].ok(self.key(), c as nat)); }
-                let tracked mut x = g.cpus.tracked_remove(c as nat);
-                r = self.counts.exchange(c, Tracked(&mut x.count), current, new);
+                proof { assert(self.inv@.inv(g)); assert(g.cpus[c].ok(self.key(), c)); }
+                let tracked mut x = g.cpus.tracked_remove(c);
+                r = self.counts.exchange(seat, Tracked(&mut x.count), current, new);
                 proof {
                     if r is Ok {
                         let tracked CpuRes { count, cpu } = x;
                         let tracked reader = mine.tracked_take();
                         let readers = cpu.value().0;
-                        self.inst.borrow().reader_is_counted(c as nat, reader.key(), &cpu, &reader);
+                        self.inst.borrow().reader_is_counted(c, reader.key(), &cpu, &reader);
                         lemma_one_less(readers, reader.key());
                         if last {
                             assert(readers.remove(reader.key()) =~= Set::<Rid>::empty());
                         }
-                        let tracked cpu = self.inst.borrow().leave(c as nat, reader.key(), last, cpu, reader);
+                        let tracked cpu = self.inst.borrow().leave(c, reader.key(), last, cpu, reader);
                         x = CpuRes { count, cpu };
                     }
-                    g.cpus.tracked_insert(c as nat, x);
-                    self.lemma_cpu_put_back(g0, g, c as nat);
+                    g.cpus.tracked_insert(c, x);
+                    self.lemma_cpu_put_back(g0, g, c);
                 }
             });
             match r {
