@@ -186,6 +186,7 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     /// # Errors
     ///
     /// As [`Cursor::jump`].
+    #[inline(always)]
     pub fn jump(&mut self, va: Vaddr) -> Result<(), PageTableError> {
         self.session.get_mut().jump(va)
     }
@@ -220,6 +221,7 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     /// - [`PageTableError::Unrepresentable`]: the entries cannot say the property.
     /// - [`PageTableError::Occupied`]: there is a node where a huge page would go.
     /// - [`PageTableError::NoMemory`]: there is no frame for a node on the way.
+    #[inline(always)]
     pub fn map(&mut self, item: C::Item) -> Result<Option<Replaced<C::Item>>, MapError<C::Item>> {
         self.session.get_mut().map(item)
     }
@@ -259,6 +261,7 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     /// - [`PageTableError::NotAligned`]: `len` is no number of whole pages.
     /// - [`PageTableError::OutOfRange`]: `len` bytes reach past the end of the range.
     /// - [`PageTableError::NoMemory`]: there is no frame to split a huge page.
+    #[inline(always)]
     pub fn take_next(&mut self, len: usize) -> Result<Option<Fragment<C>>, PageTableError> {
         self.session.get_mut().take_next(len)
     }

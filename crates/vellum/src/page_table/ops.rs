@@ -118,6 +118,16 @@ impl Found {
         matches!(self.pte, Pte::Leaf(_, _))
     }
 
+    /// Whether it is a link.
+    #[inline(always)]
+    pub fn is_table(&self) -> (r: bool)
+        ensures
+            r == (self.pte is Table),
+        no_unwind
+    {
+        matches!(self.pte, Pte::Table(_))
+    }
+
     /// Its node is on the way to page `v`.
     pub open spec fn at_node<C: PageTableConfig>(self, g: Locks, m: Tree, v: nat) -> bool {
         let k = place::<C>(v, self.l as nat);
@@ -176,6 +186,31 @@ pub proof fn lemma_here<C: PageTableConfig>(g: Locks, m: Tree, v: nat, l: nat)
     lemma_above::<C>(m, g.rng(), l, g.top as nat, v);
     lemma_via::<C>(m, g.rng(), l, g.top as nat, v);
     assert(tok_ok::<C>(m[place::<C>(v, l)], place::<C>(v, l), *g.w, g.reader@));
+}
+
+/// What the top node says of page `v`. Unless it is a link, the way down ends there.
+#[inline(always)]
+pub fn top_entry<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, v: usize) -> (f: Found)
+    requires
+        g.ok::<C>(*m),
+        g.s <= v < g.e,
+    ensures
+        f.ok::<C>(*g, *m, v as nat),
+        f.l == g.top,
+    no_unwind
+{
+    let ghost k = place::<C>(v as nat, g.top as nat);
+    proof {
+        C::Consts::consts_ok();
+        lemma_top_place::<C>(g.rng(), v as nat);
+        lemma_here::<C>(*g, *m, v as nat, g.top as nat);
+    }
+    let i = entry_index::<C::Consts>(v, g.top);
+    let word = load::<C>(g.w, g.root, i, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
+    proof {
+        C::Entry::noted_is_no_meaning(word, m[k].words()[i as int], k.0);
+    }
+    Found { pa: g.root, l: g.top, word, pte: C::Entry::decode(word, g.top), up: g.root }
 }
 
 /// Walks down to the entry that decides about page `v`.

@@ -67,8 +67,9 @@ pub open spec fn is_put<C: PageTableConfig>(
 }
 
 /// Puts a page where the way down to page `v` ends, which is at the page's level.
+#[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "a page, its place, and what is known of it")]
-fn put_here<C: PageTableConfig>(
+pub fn put_here<C: PageTableConfig>(
     g: &Locks,
     Tracked(m): Tracked<&mut Tree>,
     v: usize,

@@ -23,7 +23,6 @@ use super::ops::*;
 use super::protocol::*;
 use super::put;
 use super::put::Put;
-#[cfg(verus_keep_ghost)]
 use super::spec::*;
 #[cfg(verus_keep_ghost)]
 use super::subtree::*;
@@ -141,6 +140,7 @@ impl<C: PageTableConfig> Session<C> {
         Ok(Session { g, tree, v: s, seat, near: Near::none::<C>(), kind: PhantomData })
     }
 
+    #[inline(always)]
     pub(super) fn va(&self) -> (r: Vaddr)
         ensures
             r.0 == C::VA_BASE + self.v * PAGE_SIZE,
@@ -199,6 +199,7 @@ impl<C: PageTableConfig> Session<C> {
     }
 
     /// The end of `len` bytes from here, as a page.
+    #[inline(always)]
     pub(super) fn end_of(&self, len: usize) -> (r: Result<usize, PageTableError>)
         ensures
             r matches Ok(end) ==> self.v <= end <= self.g.e && (end - self.v) * PAGE_SIZE == len,
@@ -216,6 +217,7 @@ impl<C: PageTableConfig> Session<C> {
         }
     }
 
+    #[inline(always)]
     pub(super) fn jump(&mut self, va: Vaddr) -> (r: Result<(), PageTableError>)
         ensures
             final(self).tree == old(self).tree,
@@ -362,6 +364,7 @@ impl<C: PageTableConfig> Session<C> {
 
 impl<C: PageTableConfig> Session<C> {
     /// The item of a mapping that was taken out.
+    #[inline(always)]
     pub(super) fn item_of(t: TakenLeaf) -> (r: C::Item)
         requires
             leaf_fits::<C::Consts>(t.pa, t.l as nat),
@@ -375,6 +378,7 @@ impl<C: PageTableConfig> Session<C> {
     }
 
     /// A mapping that was taken out, for the caller.
+    #[inline(always)]
     pub(super) fn fragment_of(t: TakenLeaf) -> (r: Fragment<C>)
         requires
             leaf_fits::<C::Consts>(t.pa, t.l as nat),
@@ -394,6 +398,11 @@ impl<C: PageTableConfig> Session<C> {
         Fragment::Leaf { va, item, ad }
     }
 
+    /// Maps an item: here where the locked node is the one that it goes into, and else wherever the way down ends.
+    ///
+    /// The first is inlined into callers. Each of the two writes its answer whole: parts that are joined first are stored
+    /// byte by byte, and what loads them waits.
+    #[inline(always)]
     pub(super) fn map(&mut self, item: C::Item) -> (r: Result<Option<Replaced<C::Item>>, MapError<C::Item>>)
         ensures
             final(self).g == old(self).g,
@@ -407,7 +416,102 @@ impl<C: PageTableConfig> Session<C> {
             C::Consts::consts_ok();
             lemma_total::<C>();
         }
+        let ghost what = item;
         let (pa, l, prop, tok) = C::item_into_raw(item);
+        let v = self.v;
+        let n = pages_below::<C::Consts>(l - 1);
+        if l == self.g.top && v % n == 0 && n <= self.g.e - v && C::Entry::can_hold(prop) {
+            let ghost o = *self;
+            let f = top_entry::<C>(&self.g, Tracked(self.tree.borrow()), v);
+            if !f.is_table() {
+                self.near = Near::none::<C>();
+                let old = put::put_here::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, n, pa, l, prop, tok, &f, Ghost(o.tree@));
+                self.v = v + n;
+                proof {
+                    self.lemma_put(o, what, old);
+                }
+                return Ok(Self::replaced(old));
+            }
+        }
+        self.map_below(pa, l, prop, tok, Ghost(what))
+    }
+
+    /// What was mapped before, for the caller.
+    #[inline(always)]
+    fn replaced(old: Option<TakenLeaf>) -> (r: Option<Replaced<C::Item>>)
+        requires
+            old matches Some(t) ==> leaf_fits::<C::Consts>(t.pa, t.l as nat) && C::leaf_ok(t.tok@, t.pa, t.l as nat),
+        ensures
+            r is Some <==> old is Some,
+            r matches Some(x) ==> old matches Some(t) && C::raw(x.item) == (t.pa, t.l as nat, t.prop),
+        no_unwind
+    {
+        match old {
+            Some(t) => {
+                let ad = C::Entry::accessed_dirty(t.word);
+                Some(Replaced { item: Self::item_of(t), ad })
+            },
+            None => None,
+        }
+    }
+
+    /// An item was put where the cursor was.
+    proof fn lemma_put(self, o: Self, item: C::Item, old: Option<TakenLeaf>)
+        requires
+            ({
+                let (pa, l, prop) = C::raw(item);
+                let n = pages(nr::<C>(), (l - 1) as nat);
+                &&& put::is_put::<C>(o.g, o.tree@, self.tree@, o.v, n as usize, (pa, l as u8, prop), old)
+                &&& 1 <= l <= 5
+                &&& n >= 1
+                &&& self.v == o.v + n <= o.g.e
+            }),
+            self.g == o.g,
+            o.g.s <= o.v,
+        ensures
+            self.has_put(o, item),
+            old is None ==> forall|w: nat| o.v <= w < self.v ==> !#[trigger] o.mapped().dom().contains(w),
+            old matches Some(t) ==> o.mapped().contains_pair(o.v as nat, (t.pa as nat, t.prop)),
+    {
+        let (pa, l, prop) = C::raw(item);
+        let (v, n) = (o.v, self.v - o.v);
+        let m0 = o.tree@;
+        let b = between(v as nat, (v + n) as nat);
+        lemma_view_elsewhere::<C>(self.g, m0, self.tree@, b);
+        assert forall|w: nat| #[trigger] b.contains(w) implies self.mapped().contains_pair(
+            w,
+            ((pa + PAGE_SIZE * (w - v)) as nat, prop),
+        ) && self.level_at(w) == Some(l) by {
+            let _ = self.g.at::<C>(self.tree@, w);
+        }
+        assert(self.mapped().remove_keys(b) == o.mapped().remove_keys(b));
+        assert forall|w: nat| v <= w < v + n && old is None implies !#[trigger] o.mapped().dom().contains(w) by {
+            let _ = self.g.at::<C>(m0, w);
+        }
+        let _ = self.g.at::<C>(m0, v as nat);
+    }
+
+    /// [`map`](Self::map), wherever the way down ends.
+    fn map_below(&mut self, pa: usize, l: u8, prop: PageProperty, tok: Tracked<LeafTok>, Ghost(item): Ghost<C::Item>) -> (r: Result<
+        Option<Replaced<C::Item>>,
+        MapError<C::Item>,
+    >)
+        requires
+            leaf_fits::<C::Consts>(pa, l as nat),
+            C::leaf_ok(tok@, pa, l as nat),
+            C::raw(item) == (pa, l as nat, prop),
+        ensures
+            final(self).g == old(self).g,
+            match r {
+                Ok(x) => final(self).has_put(*old(self), item) && old(self).had(item, x),
+                Err(e) => final(self).maps_as(*old(self)) && final(self).v == old(self).v && C::raw(e.item) == C::raw(item),
+            },
+    {
+        proof {
+            use_type_invariant(&*self);
+            C::Consts::consts_ok();
+            lemma_total::<C>();
+        }
         let v = self.v;
         let n = pages_below::<C::Consts>(l - 1);
         if v % n != 0 || n > self.g.e - v || !C::Entry::can_hold(prop) {
@@ -421,7 +525,7 @@ impl<C: PageTableConfig> Session<C> {
             // SAFETY: these are the parts of the item.
             return Err(MapError { error, item: unsafe { C::item_from_raw(pa, l, prop, tok) } });
         }
-        let ghost m0 = self.tree@;
+        let ghost o = *self;
         let mut near = self.near;
         self.near = Near::none::<C>();
         let put = put::put::<C>(&self.g, Tracked(self.tree.borrow_mut()), &mut near, v, n, pa, l, prop, tok);
@@ -430,30 +534,13 @@ impl<C: PageTableConfig> Session<C> {
             Put::Done(old) => {
                 self.v = v + n;
                 proof {
-                    let b = between(v as nat, (v + n) as nat);
-                    lemma_view_elsewhere::<C>(self.g, m0, self.tree@, b);
-                    assert forall|w: nat| #[trigger] b.contains(w) implies self.mapped().contains_pair(
-                        w,
-                        ((pa + PAGE_SIZE * (w - v)) as nat, prop),
-                    ) && self.level_at(w) == Some(l as nat) by {
-                        let _ = self.g.at::<C>(self.tree@, w);
-                    }
-                    assert(self.mapped().remove_keys(b) == view::<C>(m0, self.g.rng()).remove_keys(b));
-                    assert forall|w: nat| v <= w < v + n && old is None implies !#[trigger] view::<C>(m0, self.g.rng()).dom().contains(w) by {
-                        let _ = self.g.at::<C>(m0, w);
-                    }
+                    self.lemma_put(o, item, old);
                 }
-                match old {
-                    Some(t) => {
-                        let ad = C::Entry::accessed_dirty(t.word);
-                        Ok(Some(Replaced { item: Self::item_of(t), ad }))
-                    },
-                    None => Ok(None),
-                }
+                Ok(Self::replaced(old))
             },
             Put::Occupied(tok) => {
                 proof {
-                    lemma_same_view::<C>(self.g, m0, self.tree@);
+                    lemma_same_view::<C>(self.g, o.tree@, self.tree@);
                 }
                 let error = PageTableError::Occupied { va: self.va() };
                 // SAFETY: these are the parts of the item.
@@ -461,7 +548,7 @@ impl<C: PageTableConfig> Session<C> {
             },
             Put::NoMemory(tok) => {
                 proof {
-                    lemma_same_view::<C>(self.g, m0, self.tree@);
+                    lemma_same_view::<C>(self.g, o.tree@, self.tree@);
                 }
                 // SAFETY: these are the parts of the item.
                 Err(MapError { error: PageTableError::NoMemory, item: unsafe { C::item_from_raw(pa, l, prop, tok) } })
@@ -469,7 +556,55 @@ impl<C: PageTableConfig> Session<C> {
         }
     }
 
+    /// Takes out what is next: the page here, where the locked node is the one that maps it, and else whatever there is.
+    ///
+    /// As for [`map`](Self::map).
+    #[inline(always)]
     pub(super) fn take_next(&mut self, len: usize) -> (r: Result<Option<Fragment<C>>, PageTableError>)
+        ensures
+            final(self).g == old(self).g,
+            match r {
+                Ok(Some(Fragment::Leaf { va, item, .. })) => {
+                    let (pa, l, prop) = C::raw(item);
+                    let start = ((va.0 - C::VA_BASE) / PAGE_SIZE as int) as nat;
+                    &&& old(self).mapped().contains_pair(start, (pa as nat, prop))
+                    &&& old(self).level_at(start) matches Some(k) && l <= k
+                    &&& final(self).lost(*old(self), start, start + pages(nr::<C>(), (l - 1) as nat))
+                },
+                Ok(Some(Fragment::Node(node))) => final(self).lost(*old(self), node.covers().0 as nat, node.covers().1 as nat),
+                Ok(None) => final(self).maps_as(*old(self)) && (final(self).v - old(self).v) * PAGE_SIZE == len,
+                Err(_) => final(self).maps_as(*old(self)) && final(self).v == old(self).v,
+            },
+            final(self).v >= old(self).v,
+            forall|p: nat| old(self).v <= p < final(self).v ==> !#[trigger] final(self).mapped().dom().contains(p),
+    {
+        proof {
+            use_type_invariant(&*self);
+            C::Consts::consts_ok();
+            lemma_total::<C>();
+        }
+        let v = self.v;
+        if len % PAGE_SIZE == 0 && len / PAGE_SIZE <= self.g.e - v && v < self.g.e {
+            let f = top_entry::<C>(&self.g, Tracked(self.tree.borrow()), v);
+            let (es, ee) = entry_range::<C::Consts>(v, f.l);
+            if f.is_leaf() && es == v && ee - v <= len / PAGE_SIZE {
+                let ghost m0 = self.tree@;
+                self.near = Near::none::<C>();
+                let t = take_leaf::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, &f, ee);
+                self.v = ee;
+                proof {
+                    lemma_view_cleared::<C>(self.g, m0, self.tree@, t.start as nat, t.end as nat);
+                    lemma_nothing_mapped::<C>(self.g, self.tree@, v as nat, ee as nat);
+                    assert(self.g.at::<C>(m0, t.start as nat) is Some);
+                }
+                return Ok(Some(Self::fragment_of(t)));
+            }
+        }
+        self.take_below(len)
+    }
+
+    /// [`take_next`](Self::take_next), wherever the way down ends.
+    fn take_below(&mut self, len: usize) -> (r: Result<Option<Fragment<C>>, PageTableError>)
         ensures
             final(self).g == old(self).g,
             match r {

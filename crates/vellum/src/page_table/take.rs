@@ -151,7 +151,8 @@ impl TakenNode {
 }
 
 /// Takes the leaf that was found at page `v`, which is its first.
-fn take_leaf<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, v: usize, f: &Found, ee: usize) -> (r: TakenLeaf)
+#[inline(always)]
+pub fn take_leaf<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, v: usize, f: &Found, ee: usize) -> (r: TakenLeaf)
     requires
         g.ok::<C>(*old(m)),
         g.s <= v < ee <= g.e,
