@@ -148,31 +148,27 @@ impl ReaderCounts {
 /// against code on this processor alone.
 // An instruction that is interrupted has no effect, and stores are seen in their order (Intel SDM vol. 3, sections 7.6 and
 // 10.2.2): without LOCK it is no access that other processors see as one, and none of them writes.
-#[cfg(all(target_arch = "x86_64", not(any(loom, miri, tsan))))]
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 #[inline(always)]
 #[allow(unsafe_code, reason = "the instruction has no name in Rust")]
 fn replace_own(word: &AtomicU64, current: u64, new: u64) -> Result<u64, u64> {
-    let seen: u64;
-    // SAFETY: the instruction accesses the word alone, which is valid and may be written through a shared reference. It
-    // binds the compiler as any call of foreign code does: there is no `nomem`.
-    unsafe {
-        core::arch::asm!(
-            "cmpxchg qword ptr [{word}], {new}",
-            word = in(reg) word.as_ptr(),
-            new = in(reg) new,
-            inout("rax") current => seen,
-            options(nostack),
-        );
+    #[cfg(all(target_arch = "x86_64", not(any(loom, miri, tsan))))]
+    {
+        let seen: u64;
+        // SAFETY: the instruction accesses the word alone, which is valid and may be written through a shared
+        // reference. It binds the compiler as any call of foreign code does: there is no `nomem`.
+        unsafe {
+            core::arch::asm!(
+                "cmpxchg qword ptr [{word}], {new}",
+                word = in(reg) word.as_ptr(),
+                new = in(reg) new,
+                inout("rax") current => seen,
+                options(nostack),
+            );
+        }
+        if seen == current { Ok(seen) } else { Err(seen) }
     }
-    if seen == current { Ok(seen) } else { Err(seen) }
-}
-
-/// As on x86-64, where an access that others see as one is no dearer, or something watches accesses and does not see
-/// instructions.
-#[cfg(any(loom, miri, tsan, not(target_arch = "x86_64")))]
-#[cfg_attr(verus_keep_ghost, verifier::external)]
-#[inline(always)]
-fn replace_own(word: &AtomicU64, current: u64, new: u64) -> Result<u64, u64> {
+    // Where an access that others see as one is no dearer, or something watches accesses and does not see instructions.
+    #[cfg(any(loom, miri, tsan, not(target_arch = "x86_64")))]
     word.compare_exchange_weak(current, new, Ordering::AcqRel, Ordering::Relaxed)
 }

@@ -1,10 +1,11 @@
 //! What the trusted words, values and counts do, against what their contracts say.
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use vellum_machine::addr::{Paddr, Vaddr};
 use vellum_machine::atomic::{Flag, RefCount};
+use vellum_machine::cpu::MAX_CPUS;
 use vellum_machine::owned::{Owned, Release};
-use vellum_machine::readers::{NR_COUNTS, ReaderCounts};
+use vellum_machine::readers::{NR_COUNTS, ReaderCounts, ReaderSeat};
 use vstd::prelude::Tracked;
 
 /// A permission that only the verifier would have to see.
@@ -120,51 +121,29 @@ fn a_flag_is_taken_by_one() {
 }
 
 #[test]
-fn readers_are_counted_by_processor() {
+fn threads_that_are_no_processor_share_a_count() {
     static COUNTS: (
         ReaderCounts,
         Tracked<vstd::prelude::Map<vstd::prelude::nat, vstd::atomic::PermissionU64>>,
     ) = ReaderCounts::new();
     let counts = &COUNTS.0;
-    let change = |c, by: u64| {
-        while {
-            let current = counts.peek(c, ghost());
-            counts.exchange(c, ghost(), current, current.wrapping_add(by)).is_err()
-        } {}
-    };
-    let enter = |c| change(c, 1);
     assert!((0..NR_COUNTS).all(|c| counts.observe(c, ghost()) == 0));
-    enter(3);
-    enter(3);
-    enter(NR_COUNTS - 1);
-    assert_eq!((counts.observe(2, ghost()), counts.observe(3, ghost())), (0, 2));
-    assert_eq!(counts.exchange(3, ghost(), 1, 9), Err(2));
-    change(3, 1u64.wrapping_neg());
-    assert_eq!((counts.peek(3, ghost()), counts.observe(NR_COUNTS - 1, ghost())), (1, 1));
-}
-
-#[test]
-fn a_reader_is_seen_or_sees() {
-    static COUNTS: (
-        ReaderCounts,
-        Tracked<vstd::prelude::Map<vstd::prelude::nat, vstd::atomic::PermissionU64>>,
-    ) = ReaderCounts::new();
-    let counts = &COUNTS.0;
-    for _ in 0..2_000 {
-        let unlinked = AtomicBool::new(false);
-        let (reader_saw, remover_saw) = thread::scope(|scope| {
-            let reader = scope.spawn(|| {
-                while counts.exchange(0, ghost(), 0, 1).is_err() {}
-                unlinked.load(Ordering::Relaxed)
-            });
-            unlinked.store(true, Ordering::Relaxed);
-            counts.synchronize();
-            let seen = counts.observe(0, ghost()) > 0;
-            (reader.join().expect("the reader does not panic"), seen)
+    let enter = || {
+        let seat = ReaderSeat::take();
+        (0..1_000).for_each(|_| {
+            while {
+                let current = counts.peek(&seat, ghost());
+                counts.exchange(&seat, ghost(), current, current + 1).is_err()
+            } {}
         });
-        assert!(reader_saw || remover_saw, "neither the unlinking nor the reader was seen");
-        while counts.exchange(0, ghost(), 1, 0).is_err() {}
-    }
+    };
+    thread::scope(|scope| {
+        scope.spawn(enter);
+        enter();
+    });
+    assert!((0..MAX_CPUS).all(|c| counts.observe(c, ghost()) == 0));
+    assert_eq!(counts.observe(MAX_CPUS, ghost()), 2_000, "a change was lost");
+    assert_eq!(counts.exchange(&ReaderSeat::take(), ghost(), 1, 9), Err(2_000));
 }
 
 /// Says that it was released.

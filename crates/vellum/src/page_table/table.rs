@@ -29,8 +29,8 @@ use core::marker::PhantomData;
 use core::ops::Range;
 use vellum_machine::addr::*;
 use vellum_machine::owned::*;
-use vellum_machine::readers::ReaderSeat;
 use vellum_machine::ptword;
+use vellum_machine::readers::ReaderSeat;
 use vstd::prelude::*;
 
 verus! {

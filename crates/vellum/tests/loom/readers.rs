@@ -2,8 +2,8 @@
 #![expect(unsafe_code, reason = "a watched cell is read and written through its pointer")]
 use loom::sync::Arc;
 use loom::thread;
-use vellum_machine::primitive::{AtomicBool, Ordering, UnsafeCell, explore};
-use vellum_machine::readers::ReaderCounts;
+use vellum_machine::primitive::{AtomicBool, Ordering, UnsafeCell, explore, take_seat};
+use vellum_machine::readers::{ReaderCounts, ReaderSeat};
 use vstd::prelude::Tracked;
 
 /// A permission that only the verifier would have to see.
@@ -26,7 +26,7 @@ impl Shared {
         let shared =
             Shared { counts: ReaderCounts::new().0, link: AtomicBool::new(true), node: UnsafeCell::new(7) };
         // The first look at each word, before there are threads.
-        assert_eq!([0, 1].map(|cpu| shared.counts.peek(cpu, ghost())), [0, 0]);
+        assert_eq!([0, 1].map(|cpu| shared.counts.observe(cpu, ghost())), [0, 0]);
         assert!(shared.link.load(Ordering::Relaxed));
         assert_eq!(shared.read(), 7);
         Arc::new(shared)
@@ -37,21 +37,23 @@ impl Shared {
         self.node.with(|node| unsafe { *node })
     }
 
-    fn change(&self, cpu: usize, change: impl Fn(u64) -> u64) {
-        let mut current = self.counts.peek(cpu, ghost());
-        while let Err(now) = self.counts.exchange(cpu, ghost(), current, change(current)) {
+    fn change(&self, change: impl Fn(u64) -> u64) {
+        let seat = ReaderSeat::take();
+        let mut current = self.counts.peek(&seat, ghost());
+        while let Err(now) = self.counts.exchange(&seat, ghost(), current, change(current)) {
             current = now;
         }
     }
 
     /// What a cursor does: it counts itself, follows links, and counts itself out.
-    fn visit(&self, cpu: usize) {
-        self.change(cpu, |count| count + 1);
+    fn visit(&self, cpu: u32) {
+        take_seat(cpu);
+        self.change(|count| count + 1);
         // As page-table words are read.
         if self.link.load(Ordering::Acquire) {
             assert_eq!(self.read(), 7);
         }
-        self.change(cpu, |count| count - 1);
+        self.change(|count| count - 1);
     }
 
     /// What an unmap does: it unlinks, looks for readers, and takes back what none of them can have.
