@@ -177,6 +177,7 @@ impl<C: PageTableConfig> PageTable<C> {
     }
 
     /// What page `v` is mapped to, without a lock: physical address of the page, property and level.
+    #[inline(always)]
     pub(super) fn look(&self, v: usize) -> (o: Option<(usize, PageProperty, u8)>)
         requires
             v + 1 <= usize::MAX,

@@ -134,6 +134,7 @@ impl<C: PageTableConfig> PageTable<C> {
     ///
     /// Each node on the way was linked in the one above when that was read, and its frame was the node's until the
     /// last read.
+    #[inline]
     pub fn translate(&self, va: Vaddr) -> (r: Option<Translation>)
         ensures
             r matches Some(t) ==> 1 <= t.level <= C::Consts::LEVELS,

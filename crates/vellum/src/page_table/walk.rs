@@ -68,6 +68,7 @@ pub(super) proof fn lemma_absent<C: PageTableConfig>(g: Locks, m: Tree, v: nat, 
 }
 
 /// The next page in `[v, end)` at which something is mapped, or `end`.
+#[inline(always)]
 pub fn next_mapped<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, near: &mut Near, v: usize, end: usize) -> (r: (
     usize,
     Option<Found>,
