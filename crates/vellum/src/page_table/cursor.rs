@@ -287,6 +287,7 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     /// # Errors
     ///
     /// As [`take_next`](Self::take_next); nothing was taken out.
+    #[inline(always)]
     pub fn unmap(&mut self, len: usize, sink: &mut impl FragmentSink<C>) -> Result<usize, PageTableError> {
         self.session.get_mut().unmap(len, sink)
     }

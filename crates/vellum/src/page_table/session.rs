@@ -583,24 +583,53 @@ impl<C: PageTableConfig> Session<C> {
             C::Consts::consts_ok();
             lemma_total::<C>();
         }
-        let v = self.v;
-        if len % PAGE_SIZE == 0 && len / PAGE_SIZE <= self.g.e - v && v < self.g.e {
-            let f = top_entry::<C>(&self.g, Tracked(self.tree.borrow()), v);
-            let (es, ee) = entry_range::<C::Consts>(v, f.l);
-            if f.is_leaf() && es == v && ee - v <= len / PAGE_SIZE {
-                let ghost m0 = self.tree@;
-                self.near = Near::none::<C>();
-                let t = take_leaf::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, &f, ee);
-                self.v = ee;
+        if len % PAGE_SIZE == 0 {
+            let ghost m0 = self.tree@;
+            if let Some(t) = self.take_here(len / PAGE_SIZE) {
                 proof {
                     lemma_view_cleared::<C>(self.g, m0, self.tree@, t.start as nat, t.end as nat);
-                    lemma_nothing_mapped::<C>(self.g, self.tree@, v as nat, ee as nat);
+                    lemma_nothing_mapped::<C>(self.g, self.tree@, t.start as nat, t.end as nat);
                     assert(self.g.at::<C>(m0, t.start as nat) is Some);
                 }
                 return Ok(Some(Self::fragment_of(t)));
             }
         }
         self.take_below(len)
+    }
+
+    /// Takes out the page here, where it is mapped by the locked node itself and lies within `n` pages, and goes past it.
+    #[inline(always)]
+    pub(super) fn take_here(&mut self, n: usize) -> (r: Option<TakenLeaf>)
+        ensures
+            final(self).g == old(self).g,
+            match r {
+                Some(t) => {
+                    &&& t.ok::<C>(old(self).g, old(self).tree@, final(self).tree@)
+                    &&& t.start == old(self).v && t.end == final(self).v
+                    &&& t.end - t.start <= n
+                },
+                None => *final(self) == *old(self),
+            },
+        no_unwind
+    {
+        proof {
+            use_type_invariant(&*self);
+            C::Consts::consts_ok();
+            lemma_total::<C>();
+        }
+        let v = self.v;
+        if v >= self.g.e || n > self.g.e - v {
+            return None;
+        }
+        let f = top_entry::<C>(&self.g, Tracked(self.tree.borrow()), v);
+        let (es, ee) = entry_range::<C::Consts>(v, f.l);
+        if !f.is_leaf() || es != v || ee - v > n {
+            return None;
+        }
+        self.near = Near::none::<C>();
+        let t = take_leaf::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, &f, ee);
+        self.v = ee;
+        Some(t)
     }
 
     /// [`take_next`](Self::take_next), wherever the way down ends.

@@ -24,6 +24,7 @@ use super::take::*;
 use super::tree::*;
 #[cfg(verus_keep_ghost)]
 use super::walk::*;
+use vellum_machine::addr::PAGE_SIZE;
 use vstd::prelude::*;
 
 verus! {
@@ -209,14 +210,49 @@ proof fn lemma_nr_most(map: IMap<nat, (nat, PageProperty)>, a: nat, b: nat)
 }
 
 impl<C: PageTableConfig> Session<C> {
-    #[verifier::exec_allows_no_decreases_clause]
+    /// Takes everything out: one page where the locked node itself maps it, and else whatever there is. As for
+    /// [`map`](Self::map).
+    #[inline(always)]
     pub(super) fn unmap<S: FragmentSink<C>>(&mut self, len: usize, sink: &mut S) -> (r: Result<usize, PageTableError>)
         ensures
             final(self).g == old(self).g,
             match r {
                 Ok(n) => {
                     let (v, end) = (old(self).v as nat, final(self).v as nat);
-                    &&& (end - v) * vellum_machine::addr::PAGE_SIZE == len
+                    &&& (end - v) * PAGE_SIZE == len
+                    &&& final(self).mapped() == old(self).mapped().remove_keys(between(v, end))
+                    &&& n == nr_mapped(old(self).mapped(), v, end)
+                },
+                Err(_) => final(self).mapped() == old(self).mapped() && final(self).v == old(self).v,
+            },
+    {
+        if len == PAGE_SIZE {
+            let ghost m0 = self.tree@;
+            if let Some(t) = self.take_here(1) {
+                proof {
+                    use_type_invariant(&*self);
+                    lemma_view_cleared::<C>(self.g, m0, self.tree@, t.start as nat, t.end as nat);
+                    lemma_leaf_pages::<C>(self.g, m0, t.start as nat, t.end as nat);
+                    C::Consts::consts_ok();
+                    lemma_pages_pos(nr::<C>(), (t.l - 1) as nat);
+                }
+                // Should it panic, the page is out, and the position past it.
+                sink.take(Self::fragment_of(t));
+                return Ok(1);
+            }
+        }
+        self.unmap_below(len, sink)
+    }
+
+    /// [`unmap`](Self::unmap), wherever the ways down end.
+    #[verifier::exec_allows_no_decreases_clause]
+    fn unmap_below<S: FragmentSink<C>>(&mut self, len: usize, sink: &mut S) -> (r: Result<usize, PageTableError>)
+        ensures
+            final(self).g == old(self).g,
+            match r {
+                Ok(n) => {
+                    let (v, end) = (old(self).v as nat, final(self).v as nat);
+                    &&& (end - v) * PAGE_SIZE == len
                     &&& final(self).mapped() == old(self).mapped().remove_keys(between(v, end))
                     &&& n == nr_mapped(old(self).mapped(), v, end)
                 },
@@ -257,7 +293,7 @@ impl<C: PageTableConfig> Session<C> {
                 self.g == old(self).g,
                 start == old(self).v,
                 self.g.s <= start <= self.v <= end <= self.g.e,
-                (end - start) * vellum_machine::addr::PAGE_SIZE == len,
+                (end - start) * PAGE_SIZE == len,
                 m0 == old(self).tree@,
                 cut::<C>(self.tree@, start as nat),
                 cut::<C>(self.tree@, end as nat),
