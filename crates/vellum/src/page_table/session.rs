@@ -695,6 +695,45 @@ impl<C: PageTableConfig> Session<C> {
         }
     }
 
+    /// The mapping at `[p, ee)`, the next one in `m1`, got another property; `m1` maps what `o` did.
+    proof fn lemma_protected(self, o: Self, m1: Tree, p: usize, ee: usize, f: Found, prop: PageProperty)
+        requires
+            self.g == o.g,
+            self.v == ee,
+            o.g.s <= o.v <= p,
+            o.g.ok::<C>(m1),
+            o.g.same::<C>(o.tree@, m1),
+            o.g.finer::<C>(o.tree@, m1),
+            o.g.finer::<C>(m1, self.tree@),
+            whole::<C>(o.g, m1, p, ee, f),
+            o.g.nothing_in::<C>(m1, o.v as nat, p as nat),
+            forall|w: nat|
+                o.g.s <= w < o.g.e ==> #[trigger] o.g.at::<C>(self.tree@, w) == (if p <= w < ee {
+                    Some(((o.g.at::<C>(m1, w)->0).0, prop))
+                } else {
+                    o.g.at::<C>(m1, w)
+                }),
+        ensures
+            self.mapped().dom() == o.mapped().dom(),
+            self.mapped().remove_keys(between(p as nat, ee as nat)) == o.mapped().remove_keys(between(p as nat, ee as nat)),
+            forall|w: nat| p <= w < ee ==> #[trigger] self.mapped().dom().contains(w) && self.mapped()[w].0 == o.mapped()[w].0,
+            forall|w: nat| o.v <= w < p ==> !#[trigger] self.mapped().dom().contains(w),
+            self.g.finer::<C>(o.tree@, self.tree@),
+    {
+        let b = between(p as nat, ee as nat);
+        lemma_same_view::<C>(o.g, o.tree@, m1);
+        lemma_whole_leaf_mapped::<C>(o.g, m1, p, ee, f);
+        assert forall|w: nat| p <= w < ee implies #[trigger] self.mapped().dom().contains(w) && self.mapped()[w].0 == o.mapped()[w].0 by {
+            let _ = o.g.at::<C>(self.tree@, w);
+            let _ = o.g.at::<C>(m1, w);
+            assert(view::<C>(m1, o.g.rng())[w].0 == o.mapped()[w].0);
+        }
+        lemma_view_elsewhere::<C>(o.g, m1, self.tree@, b);
+        lemma_view_domain::<C>(o.g, m1, self.tree@);
+        lemma_nothing_mapped::<C>(o.g, m1, o.v as nat, p as nat);
+        lemma_finer::<C>(o.g, o.tree@, m1, self.tree@);
+    }
+
     pub(super) fn protect_next<F: ProtectOp>(&mut self, len: usize, op: F) -> (r: Result<Option<Range<Vaddr>>, PageTableError>)
         ensures
             final(self).g == old(self).g,
@@ -757,19 +796,8 @@ impl<C: PageTableConfig> Session<C> {
         self.v = ee;
         let range = va_of::<C>(p)..va_of::<C>(ee);
         proof {
-            let b = between(p as nat, ee as nat);
             assert((range.start.0 - C::VA_BASE) / PAGE_SIZE as int == p);
-            lemma_whole_leaf_mapped::<C>(self.g, m1, p, ee, f);
-            assert forall|w: nat| p <= w < ee implies #[trigger] self.mapped().dom().contains(w) && self.mapped()[w].0 == view::<C>(
-                m1,
-                self.g.rng(),
-            )[w].0 by {
-                let _ = self.g.at::<C>(self.tree@, w);
-            }
-            lemma_view_elsewhere::<C>(self.g, m1, self.tree@, b);
-            lemma_view_domain::<C>(self.g, m1, self.tree@);
-            lemma_nothing_mapped::<C>(self.g, m1, v as nat, p as nat);
-            lemma_finer::<C>(self.g, m0, m1, self.tree@);
+            self.lemma_protected(*old(self), m1, p, ee, f, prop);
         }
         Ok(Some(range))
     }

@@ -1,5 +1,7 @@
 //! Taking out of a locked range what is mapped in it: leaf by leaf, or a node with all its leaves.
 #![cfg_attr(not(verus_keep_ghost), allow(dead_code, unused_variables, reason = "what only the proofs use"))]
+#[cfg(verus_keep_ghost)]
+use super::claims::*;
 use super::config::*;
 #[cfg(verus_keep_ghost)]
 use super::cut::*;
@@ -490,10 +492,7 @@ proof fn lemma_since<C: PageTableConfig>(g: Locks, m0: Tree, m: Tree)
     assert forall|w: nat| g.s <= w < g.e implies #[trigger] g.at::<C>(m0, w) == g.at::<C>(m, w) by {
         let _ = g.at::<C>(m, w);
     }
-    assert forall|w: nat| g.s <= w < g.e implies #[trigger] trans::<C>(m0, g.top as nat, w) == trans::<C>(m, g.top as nat, w) by {
-        let _ = g.at::<C>(m, w);
-    }
-    assert(view::<C>(m0, g.rng()) =~= view::<C>(m, g.rng()));
+    lemma_same_view::<C>(g, m0, m);
 }
 
 } // verus!
