@@ -77,7 +77,8 @@ pub enum Fragment<C: PageTableConfig> {
 
 /// A locked range of a page table to look at, and a position in it.
 ///
-/// The range is unlocked when the cursor is dropped. Until then nobody else changes what is mapped in it.
+/// The range is unlocked when the cursor is dropped. Until then nobody else changes what is mapped in it, and the code that
+/// holds the cursor stays on its processor.
 #[must_use = "the range is unlocked when the cursor is dropped"]
 pub struct Cursor<'a, C: PageTableConfig> {
     session: Owned<Session<C>>,
@@ -86,7 +87,8 @@ pub struct Cursor<'a, C: PageTableConfig> {
 
 /// A locked range of a page table to change, and a position in it.
 ///
-/// The range is unlocked when the cursor is dropped. Translation caches are the caller's business: what
+/// The range is unlocked when the cursor is dropped; until then the code that holds it stays on its processor. Translation
+/// caches are the caller's business: what
 /// [`map`](Self::map) and [`take_next`](Self::take_next) give back is to be kept until they are flushed.
 ///
 /// # Guarantees
