@@ -64,6 +64,7 @@ fn a_reader_is_seen_or_sees() {
                 .map(|round| {
                     reading.store(round + 1, Ordering::Release);
                     change(&counts, 1);
+                    counts.announce();
                     let saw = unlinked[round].load(Ordering::Relaxed);
                     while removed.load(Ordering::Acquire) <= round {
                         cpu::relax();

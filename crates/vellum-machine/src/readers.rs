@@ -87,8 +87,8 @@ impl ReaderCounts {
 
     /// Replaces `current` by `new` in the own count; may fail although the word is `current`.
     ///
-    /// What precedes comes before it for every processor that [observes](Self::observe) it, and what follows comes after
-    /// it for every one that [synchronizes](Self::synchronize).
+    /// What precedes comes before it for every processor that [observes](Self::observe) it; what follows may be done
+    /// first, see [`announce`](Self::announce).
     #[inline(always)]
     #[verifier::external_body]
     #[verifier::atomic]
@@ -106,13 +106,22 @@ impl ReaderCounts {
         no_unwind
     {
         let word = &self.lines[seat.index].0;
-        let r = if seat.index < MAX_CPUS {
+        if seat.index < MAX_CPUS {
             replace_own(word, current, new)
         } else {
             word.compare_exchange_weak(current, new, Ordering::AcqRel, Ordering::Relaxed)
-        };
+        }
+    }
+
+    /// Orders what is read from here on after the exchanges before, for every processor that
+    /// [synchronizes](Self::synchronize).
+    #[inline(always)]
+    #[verifier::external_body]
+    pub fn announce(&self)
+        opens_invariants none
+        no_unwind
+    {
         fence::light();
-        r
     }
 
     /// Reads a count, in one order with every entry; [`synchronize`](Self::synchronize) comes before it.

@@ -158,7 +158,10 @@ impl World {
                 }
             });
             match r {
-                Ok(_) => return Tracked(out.tracked_unwrap()),
+                Ok(_) => {
+                    self.counts.announce();
+                    return Tracked(out.tracked_unwrap());
+                },
                 Err(v) => current = v,
             }
         }

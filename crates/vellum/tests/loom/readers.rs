@@ -49,6 +49,7 @@ impl Shared {
     fn visit(&self, cpu: u32) {
         take_seat(cpu);
         self.change(|count| count + 1);
+        self.counts.announce();
         // As page-table words are read.
         if self.link.load(Ordering::Acquire) {
             assert_eq!(self.read(), 7);
