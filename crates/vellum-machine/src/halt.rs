@@ -31,8 +31,6 @@ fn body(message: &str) -> ! {
 
 #[cfg(not(target_os = "linux"))]
 #[cfg_attr(verus_keep_ghost, verifier::external)]
-fn body(_message: &str) -> ! {
-    loop {
-        core::hint::spin_loop();
-    }
+fn body(message: &str) -> ! {
+    crate::arch::imp::halt(message)
 }

@@ -2,14 +2,19 @@
 //!
 //! One table holds it. All nodes below its root exist from the start and stay, so that the roots of user spaces
 //! link them: what the kernel maps later, every space sees. It begins with the linear map, in which physical memory
-//! is seen in pages as large as fit.
+//! is seen in pages as large as fit, and a kernel [maps](map) its image and devices beside it.
+#![expect(
+    unsafe_code,
+    reason = "declares what a kernel promises of what it maps, and has processors obey the table"
+)]
 use crate::page_table::{Access, KernelPtConfig, PageProperty, PageTable, PageTableError, Untracked};
 use crate::sync::Once;
 use core::fmt;
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
+use vellum_machine::{arch, layout, tlb};
 
 /// Where kernel space shows physical address 0: the first address of the upper half.
-pub const LINEAR_MAP: Vaddr = Vaddr(0xffff_8000_0000_0000);
+pub const LINEAR_MAP: Vaddr = Vaddr(layout::KERNEL_BASE);
 
 /// The one table.
 static KERNEL: Once<PageTable<KernelPtConfig>> = Once::new();
@@ -42,6 +47,44 @@ impl fmt::Display for KernelSpaceError {
 
 impl core::error::Error for KernelSpaceError {}
 
+/// Why nothing was mapped into kernel space, or it could not be entered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KernelMapError {
+    /// It was not set up.
+    NotInitialised,
+    /// An address or the length is no multiple of the page size.
+    NotAligned,
+    /// The addresses are not in kernel space, or the physical ones are none.
+    OutOfRange {
+        /// The first virtual address.
+        at: Vaddr,
+    },
+    /// Something is mapped there.
+    Taken {
+        /// The first address where something is.
+        at: Vaddr,
+    },
+    /// User code would reach it, or entries cannot say what may be done.
+    BadProperty,
+    /// A frame for a page-table node could not be had.
+    NoMemory,
+}
+
+impl fmt::Display for KernelMapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KernelMapError::NotInitialised => f.write_str("kernel space was not set up"),
+            KernelMapError::NotAligned => f.write_str("what is to be mapped is not of whole pages"),
+            KernelMapError::OutOfRange { at } => write!(f, "{at} cannot be mapped in kernel space"),
+            KernelMapError::Taken { at } => write!(f, "something is mapped at {at}"),
+            KernelMapError::BadProperty => f.write_str("kernel space cannot have such a mapping"),
+            KernelMapError::NoMemory => f.write_str("no frame left for the page table of the kernel"),
+        }
+    }
+}
+
+impl core::error::Error for KernelMapError {}
+
 /// Sets kernel space up, with a linear map of the physical memory below `end`.
 ///
 /// # Errors
@@ -66,33 +109,104 @@ pub(crate) fn table() -> Option<&'static PageTable<KernelPtConfig>> {
     KERNEL.get()
 }
 
+/// Maps `len` bytes of physical memory from `pa` on at `at`, for good, in pages as large as fit: the image of the kernel,
+/// the metadata region, a device.
+///
+/// Every space sees it. Nothing was mapped there before, so that nothing is flushed.
+///
+/// # Errors
+///
+/// Nothing was mapped:
+/// - [`KernelMapError::NotInitialised`]: there is no kernel space yet.
+/// - [`KernelMapError::NotAligned`]: `at`, `pa` or `len` is no multiple of the page size.
+/// - [`KernelMapError::OutOfRange`]: the addresses are not kernel space's, or beyond the limit of physical memory.
+/// - [`KernelMapError::Taken`]: something is mapped there.
+/// - [`KernelMapError::BadProperty`]: `prop` is for user code, or entries cannot say it.
+///
+/// And, when the pages before are mapped already, and stay so:
+/// - [`KernelMapError::NoMemory`]: a frame for a page-table node could not be had.
+///
+/// # Safety
+///
+/// 1. Whatever kernel code does through the mapping is sound: nobody relies on that memory as if it were not there.
+pub unsafe fn map(at: Vaddr, pa: Paddr, len: usize, prop: PageProperty) -> Result<(), KernelMapError> {
+    let table = KERNEL.get().ok_or(KernelMapError::NotInitialised)?;
+    if ![at.0, pa.0, len].iter().all(|n| n.is_multiple_of(PAGE_SIZE)) {
+        return Err(KernelMapError::NotAligned);
+    }
+    if prop.user {
+        return Err(KernelMapError::BadProperty);
+    }
+    map_pages(table, at, pa, len, prop)
+}
+
+/// Has the calling processor walk the table of kernel space, in place of the one that it booted with.
+///
+/// # Errors
+///
+/// - [`KernelMapError::NotInitialised`]: there is no kernel space yet.
+///
+/// # Safety
+///
+/// 1. The code that runs, its stack and its data are mapped in kernel space as they are in the table before.
+/// 2. No space was active on this processor yet.
+pub unsafe fn enter() -> Result<(), KernelMapError> {
+    let table = KERNEL.get().ok_or(KernelMapError::NotInitialised)?;
+    // SAFETY: the table is of the native format and stays for ever, and maps nothing for user code. By duty 1 the
+    // processor goes on; by duty 2 nobody has noted what it walks.
+    unsafe { tlb::set_root(table.root_paddr()) };
+    Ok(())
+}
+
 /// Maps the physical memory below `end`, in pages as large as fit.
 fn map_linearly(table: &PageTable<KernelPtConfig>, end: Paddr) -> Result<(), KernelSpaceError> {
-    if end.0 == 0 {
+    let prop = PageProperty::kernel(Access::RW);
+    map_pages(table, LINEAR_MAP, Paddr(0), end.0, prop).map_err(|error| match error {
+        KernelMapError::NoMemory => KernelSpaceError::NoMemory,
+        _ => KernelSpaceError::TooLarge { end },
+    })
+}
+
+/// Maps whole pages where nothing is mapped.
+fn map_pages(
+    table: &PageTable<KernelPtConfig>,
+    at: Vaddr,
+    pa: Paddr,
+    len: usize,
+    prop: PageProperty,
+) -> Result<(), KernelMapError> {
+    if len == 0 {
         return Ok(());
     }
-    let too_large = KernelSpaceError::TooLarge { end };
-    let last = LINEAR_MAP.0.checked_add(end.0).ok_or(too_large)?;
-    let mut cursor = table.cursor_mut(LINEAR_MAP..Vaddr(last)).map_err(|_| too_large)?;
-    let prop = PageProperty::kernel(Access::RW);
-    let mut pa = 0;
-    while pa < end.0 {
-        let (level, size) = largest_page(pa, end.0);
-        let item = Untracked::new(Paddr(pa), level, prop).ok_or(too_large)?;
+    let outside = KernelMapError::OutOfRange { at };
+    let end = at.0.checked_add(len).ok_or(outside)?;
+    pa.0.checked_add(len).filter(|end| *end <= layout::PADDR_LIMIT).ok_or(outside)?;
+    let mut cursor = table.cursor_mut(at..Vaddr(end)).map_err(|_| outside)?;
+    if let Some(taken) = cursor.find_next(len).map_err(|_| outside)? {
+        return Err(KernelMapError::Taken { at: taken });
+    }
+    cursor.jump(at).map_err(|_| outside)?;
+    let mut done = 0;
+    while done < len {
+        let (level, size) = largest_page(at.0 + done, pa.0 + done, len - done);
+        let item = Untracked::new(Paddr(pa.0 + done), level, prop).ok_or(outside)?;
         cursor.map(item).map_err(|refused| match refused.error {
-            PageTableError::NoMemory => KernelSpaceError::NoMemory,
-            _ => too_large,
+            PageTableError::NoMemory => KernelMapError::NoMemory,
+            PageTableError::Unrepresentable { .. } => KernelMapError::BadProperty,
+            _ => outside,
         })?;
-        pa += size;
+        done += size;
     }
     Ok(())
 }
 
-/// The level and the bytes of the largest page that starts at `pa` and ends before `end`.
-fn largest_page(pa: usize, end: usize) -> (u8, usize) {
+/// The level and the bytes of the largest page that maps `pa` at `at`, has at most `len` bytes, and is known to the
+/// walkers.
+fn largest_page(at: usize, pa: usize, len: usize) -> (u8, usize) {
     const LARGER: [(u8, usize); 2] = [(3, PAGE_SIZE << 18), (2, PAGE_SIZE << 9)];
     LARGER
         .into_iter()
-        .find(|(_, size)| pa.is_multiple_of(*size) && end - pa >= *size)
+        .filter(|(level, _)| *level <= arch::largest_leaf_level())
+        .find(|(_, size)| (at | pa).is_multiple_of(*size) && len >= *size)
         .unwrap_or((1, PAGE_SIZE))
 }

@@ -12,12 +12,13 @@ use core::fmt;
 use core::ops::Range;
 use vellum_machine::addr::Vaddr;
 use vellum_machine::cpu::{self, CpuSet};
+use vellum_machine::layout;
 use vstd::prelude::*;
 
 verus! {
 
 /// The first address above user space.
-pub const USER_TOP: Vaddr = Vaddr(0x8000_0000_0000);
+pub const USER_TOP: Vaddr = Vaddr(layout::USER_TOP);
 
 /// What handles the page faults of a space.
 #[verifier::external_body]

@@ -35,6 +35,11 @@ pub use station::{Seat, SeatError};
 /// What the walker of this machine reads.
 pub type Native = crate::ptword::X86_64;
 
+/// The highest level at which the walker of this machine knows pages.
+pub(crate) fn largest_leaf_level() -> u8 {
+    3
+}
+
 /// What a machine consists of.
 #[derive(Clone, Copy, Debug)]
 pub struct Power {

@@ -1,0 +1,142 @@
+//! TRUSTED: x86-64: registers, instructions for paging, the local APIC.
+pub mod apic;
+pub(super) mod user;
+pub mod walk;
+
+use super::bare::Station;
+use crate::addr::{Paddr, Vaddr};
+use crate::fault::{Access, PageFault};
+use core::arch::asm;
+use core::arch::x86_64::__cpuid;
+
+pub use user::{Fixup, fix_up};
+pub(super) use walk::probe;
+
+/// What the walker of this machine reads.
+pub type Native = crate::ptword::X86_64;
+
+/// The bit of CR4 that keeps global translations when the root changes.
+const CR4_PGE: u64 = 1 << 7;
+
+/// The base of `gs`.
+const MSR_GS_BASE: u32 = 0xc000_0101;
+
+/// Reads a model-specific register.
+///
+/// # Safety
+/// 1. The processor has the register.
+pub unsafe fn read_msr(msr: u32) -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: duty 1; reading changes nothing.
+    unsafe { asm!("rdmsr", in("ecx") msr, out("eax") low, out("edx") high, options(nomem, nostack)) };
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// Writes a model-specific register.
+///
+/// # Safety
+/// 1. The processor has the register.
+/// 2. What the value has the processor do is sound.
+pub unsafe fn write_msr(msr: u32, value: u64) {
+    let (low, high) = (value as u32, (value >> 32) as u32);
+    // SAFETY: duties 1 and 2.
+    unsafe { asm!("wrmsr", in("ecx") msr, in("eax") low, in("edx") high, options(nostack)) };
+}
+
+/// Makes `station` the place of this processor.
+///
+/// # Safety
+/// 1. Nobody else changes the base of `gs` while kernel code runs.
+pub(super) unsafe fn sit_down(station: &'static Station) {
+    let own: *const Station = station;
+    // SAFETY: every x86-64 has this register, and by duty 1 it is ours.
+    unsafe { write_msr(MSR_GS_BASE, own.expose_provenance() as u64) };
+    station.point_to_itself();
+}
+
+/// The place of the processor that runs this code.
+#[inline(always)]
+pub(super) fn here() -> &'static Station {
+    let station: *const Station;
+    // SAFETY: `sit_down` has run on this processor, the duty of `arrive`: `gs` is at a station, whose first word is its
+    // own address.
+    unsafe {
+        asm!("mov {}, gs:[0]", out(reg) station, options(pure, readonly, nostack, preserves_flags));
+        &*station
+    }
+}
+
+/// Sets the root of the tables, and forgets every translation that is not global.
+///
+/// # Safety
+/// As for [`crate::tlb::set_root`].
+pub(super) unsafe fn set_root(root: Paddr) {
+    // SAFETY: the caller's. No `nomem`: what was written before is in memory for the walker.
+    unsafe { asm!("mov cr3, {}", in(reg) root.0, options(nostack, preserves_flags)) };
+}
+
+/// The root of the tables that the processor walks.
+pub(super) fn root_register() -> Paddr {
+    let root: usize;
+    // SAFETY: reading the register changes nothing.
+    unsafe { asm!("mov {}, cr3", out(reg) root, options(nomem, nostack, preserves_flags)) };
+    Paddr(root & !0xfff)
+}
+
+pub(super) fn flush_page(va: Vaddr) {
+    // SAFETY: forgetting a translation is sound. No `nomem`: accesses stay on their side of it.
+    unsafe { asm!("invlpg [{}]", in(reg) va.0, options(nostack, preserves_flags)) };
+}
+
+pub(super) fn flush_all() {
+    // SAFETY: forgetting translations is sound. Clearing PGE forgets global ones too (Intel SDM vol. 3, section
+    // 5.10.4.1); without it there are none, and writing CR3 forgets the rest. An interrupt in between finds PGE clear,
+    // which changes nothing but speed.
+    unsafe {
+        let cr4: u64;
+        asm!("mov {}, cr4", out(reg) cr4, options(nomem, nostack, preserves_flags));
+        if cr4 & CR4_PGE != 0 {
+            asm!("mov cr4, {}", in(reg) cr4 & !CR4_PGE, options(nostack, preserves_flags));
+            asm!("mov cr4, {}", in(reg) cr4, options(nostack, preserves_flags));
+        } else {
+            asm!("mov {0}, cr3", "mov cr3, {0}", out(reg) _, options(nostack, preserves_flags));
+        }
+    }
+}
+
+/// Runs `f` with interrupts off on this processor.
+pub fn without_interrupts<R>(f: impl FnOnce() -> R) -> R {
+    const INTERRUPTS_ON: u64 = 1 << 9;
+    let flags: u64;
+    // SAFETY: saves the flags, and turns interrupts off.
+    unsafe { asm!("pushfq", "pop {}", "cli", out(reg) flags) };
+    let result = f();
+    if flags & INTERRUPTS_ON != 0 {
+        // SAFETY: they were on before.
+        unsafe { asm!("sti", options(nostack)) };
+    }
+    result
+}
+
+/// Tells a processor that it has calls.
+pub(super) fn interrupt(hardware: u32) {
+    apic::send(hardware, apic::Message::Fixed(super::bare::CALL_VECTOR));
+}
+
+/// The highest level at which this processor's walker knows pages: 3 with pages of 1 GiB, 2 without.
+pub(crate) fn largest_leaf_level() -> u8 {
+    const EXTENDED: u32 = 0x8000_0001;
+    const PAGES_OF_1_GIB: u32 = 1 << 26;
+    let has = __cpuid(0x8000_0000).eax >= EXTENDED && __cpuid(EXTENDED).edx & PAGES_OF_1_GIB != 0;
+    if has { 3 } else { 2 }
+}
+
+/// Reads the error code of a page fault at `addr` (Intel SDM vol. 3, section 5.7).
+pub fn describe_fault(addr: Vaddr, error: u64) -> PageFault {
+    let access = match error {
+        error if error & 1 << 4 != 0 => Access::Execute,
+        error if error & 1 << 1 != 0 => Access::Write,
+        _ => Access::Read,
+    };
+    PageFault { addr, access, present: error & 1 != 0, user: error & 1 << 2 != 0 }
+}
