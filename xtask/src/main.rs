@@ -4,6 +4,8 @@ mod lines;
 mod loom;
 mod mutants;
 mod probe;
+mod qemu;
+mod qemu_state;
 mod report;
 mod source;
 mod tsan;
@@ -12,6 +14,7 @@ mod workspace;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use qemu::{Arch, Boot};
 use report::{Outcome, Report, shown};
 use std::process::ExitCode;
 use workspace::{Workspace, is_on_path};
@@ -61,6 +64,8 @@ enum Task {
         #[arg(long)]
         list: bool,
     },
+    /// Builds the kernel for bare metal, boots it in QEMU, and ends with its verdict
+    Qemu(qemu::Boot),
     /// Lists files and functions past the size that STYLE asks for
     Budgets,
     /// Counts lines of executable code, specification and proof
@@ -91,6 +96,7 @@ fn main() -> Result<ExitCode> {
         Task::Probe => report.step("probe", || probe::run(&workspace)),
         Task::Mutants { list: true, .. } => report.step("mutants", || mutants::print_list(&workspace)),
         Task::Mutants { only, list: false } => report.step("mutants", || mutants::run(&workspace, &only)),
+        Task::Qemu(boot) => report.step("qemu", || qemu::run(&workspace, &boot)),
         Task::Budgets => report.step("budgets", || lines::budgets(&workspace)),
         Task::Count => report.step("count", || lines::count(&workspace)),
         Task::Hygiene => hygiene(&workspace, &mut report),
@@ -101,9 +107,18 @@ fn main() -> Result<ExitCode> {
 fn ci(workspace: &Workspace, report: &mut Report) {
     report.step("fmt", || fmt(workspace));
     report.step("lint", || lint(workspace));
+    for arch in Arch::ALL {
+        report.step(&format!("lint {}", arch.name()), || qemu::lint(workspace, arch));
+    }
     report.step("docs", || docs(workspace));
     report.step("ledger", || ledger::run(workspace, ledger::Detail::Totals));
     report.step("loom", || loom::run(workspace));
+    for arch in Arch::ALL {
+        for cpus in [1, 2, 4] {
+            let name = format!("qemu {} on {cpus}", arch.name());
+            report.step(&name, || qemu::run(workspace, &Boot::with(arch, cpus)));
+        }
+    }
     tsan(workspace, report);
     report.step("verify", || verify::run(workspace));
     report.step("probe", || probe::run(workspace));
@@ -126,7 +141,16 @@ fn hygiene(workspace: &Workspace, report: &mut Report) {
 }
 
 fn fmt(workspace: &Workspace) -> Result<Outcome> {
-    shown(workspace.cargo().args(["fmt", "--all", "--check"]))
+    match shown(workspace.cargo().args(["fmt", "--all", "--check"]))? {
+        Outcome::Passed(_) => shown(workspace.cargo().args([
+            "fmt",
+            "--all",
+            "--check",
+            "--manifest-path",
+            "targets/Cargo.toml",
+        ])),
+        other => Ok(other),
+    }
 }
 
 fn lint(workspace: &Workspace) -> Result<Outcome> {

@@ -33,6 +33,13 @@ impl Workspace {
         cargo
     }
 
+    /// What the compiler of the toolchain that runs this command prints.
+    pub fn rustc_output(&self, arguments: &[&str]) -> Result<String> {
+        let mut rustc = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+        let output = rustc.args(arguments).current_dir(&self.root).output().context("rustc")?;
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
     /// `cargo verus`, which brings a toolchain of its own.
     pub fn cargo_verus(&self) -> Command {
         let mut cargo = self.other("cargo");

@@ -1,0 +1,172 @@
+//! The memory manager on one processor: everything goes through the hardware's walker.
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use vellum::frame::UFrame;
+use vellum::frame::allocator::{self, FrameAllocOptions};
+use vellum::space::{Access, FaultError, MappedItem, PageProperty, VmSpace};
+use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
+use vellum_machine::fault::Access as FaultAccess;
+use vellum_machine::{page, user};
+
+const BASE: Vaddr = Vaddr(0x40_0000_0000);
+
+/// The address of a page of the area that checks map.
+pub fn at(page: usize) -> Vaddr {
+    Vaddr(BASE.0 + page * PAGE_SIZE)
+}
+
+/// A frame of zeros for user space.
+pub fn frame() -> UFrame {
+    match FrameAllocOptions::new().alloc_frame() {
+        Ok(frame) => frame.into(),
+        Err(error) => panic!("no frame: {error}"),
+    }
+}
+
+/// What user code may do with a page.
+pub fn user_page(access: Access) -> PageProperty {
+    PageProperty::user(access)
+}
+
+/// Maps a frame at a page.
+pub fn map(space: &VmSpace, va: Vaddr, frame: UFrame, access: Access) {
+    let mut cursor = space.cursor_mut(va..Vaddr(va.0 + PAGE_SIZE)).expect("a page of user space");
+    cursor.map(MappedItem { frame, prop: user_page(access) }).expect("there is memory for nodes");
+}
+
+/// Unmaps a page; the frame is released when this returns.
+pub fn unmap(space: &VmSpace, va: Vaddr) -> usize {
+    let mut cursor = space.cursor_mut(va..Vaddr(va.0 + PAGE_SIZE)).expect("a page of user space");
+    cursor.unmap(PAGE_SIZE).expect("a base page is not split")
+}
+
+/// A space, active on this processor.
+fn active_space() -> Arc<VmSpace> {
+    let space = VmSpace::new().expect("there is memory for a root");
+    space.activate();
+    space
+}
+
+/// A word of a frame, through the linear map.
+pub fn word(pa: Paddr) -> &'static core::sync::atomic::AtomicU64 {
+    #[allow(unsafe_code, reason = "looks at memory from the other side")]
+    // SAFETY: the linear map shows the frame, whose contents are untyped.
+    unsafe {
+        &*page::contents(pa).cast()
+    }
+}
+
+pub fn frames() {
+    let before = allocator::statistics().map(|statistics| statistics.free);
+    let mut frames: Vec<UFrame> = (0..1000).map(|_| frame()).collect();
+    frames.sort_by_key(|frame| frame.start_paddr());
+    for pair in frames.windows(2) {
+        assert!(pair[0].start_paddr() < pair[1].start_paddr(), "two handles of {}", pair[0].start_paddr());
+    }
+    for frame in &frames {
+        let word = word(frame.start_paddr());
+        assert_eq!(word.swap(u64::MAX, Ordering::Relaxed), 0, "{} was not zeroed", frame.start_paddr());
+    }
+    drop(frames);
+    vellum::barrier().expect("nothing is held");
+    assert_eq!(allocator::statistics().map(|statistics| statistics.free), before);
+}
+
+pub fn space() {
+    let space = active_space();
+    let first = frame();
+    let pa = first.start_paddr();
+    map(&space, at(1), first, Access::RW);
+    user::store_u64(at(1), 0x1234_5678_9abc_def0).expect("it is mapped for writing");
+    assert_eq!(word(pa).load(Ordering::Relaxed), 0x1234_5678_9abc_def0, "the store went elsewhere");
+    word(pa).store(7, Ordering::Relaxed);
+    assert_eq!(user::load_u64(at(1)), Ok(7));
+    // The hardware noted the store.
+    let mut cursor = space.cursor(at(1)..at(2)).expect("a page of user space");
+    let slot = cursor.query().expect("the cursor is inside its range");
+    assert!(slot.ad.accessed && slot.ad.dirty, "the walker noted only {:?}", slot.ad);
+    drop((cursor, slot));
+
+    let mut cursor = space.cursor_mut(at(1)..at(2)).expect("a page of user space");
+    cursor
+        .protect_next(PAGE_SIZE, |prop| PageProperty { access: Access::R, ..prop })
+        .expect("a base page is not split");
+    drop(cursor);
+    let refused = user::store_u64(at(1), 8).expect_err("it is mapped for reading");
+    assert!(refused.present && refused.access == FaultAccess::Write && refused.addr == at(1), "{refused}");
+    assert_eq!(user::load_u64(at(1)), Ok(7));
+    assert!(user::fetch(at(1)).is_err(), "data is not for execution");
+
+    // The next frame in the same place is another one.
+    map(&space, at(1), frame(), Access::RW);
+    assert_eq!(user::load_u64(at(1)), Ok(0), "the translation of before was kept");
+    assert_eq!(unmap(&space, at(1)), 1);
+    let missing = user::load_u64(at(1)).expect_err("nothing is mapped");
+    assert!(!missing.present && missing.access == FaultAccess::Read, "{missing}");
+    VmSpace::deactivate_current();
+}
+
+pub fn faults() {
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    let space = active_space();
+    space.set_fault_handler(|space, fault| {
+        ASKED.fetch_add(1, Ordering::Relaxed);
+        if fault.addr < at(0) || fault.addr >= at(64) || fault.present {
+            return Err(FaultError::Refused { addr: fault.addr });
+        }
+        let page = Vaddr(fault.addr.0 & !(PAGE_SIZE - 1));
+        map(space, page, frame(), Access::RW);
+        Ok(())
+    });
+    let text: Vec<u8> = (0..10 * PAGE_SIZE).map(|n| n as u8).collect();
+    user::store(Vaddr(at(3).0 + 100), &text).expect("the handler maps what is missing");
+    assert_eq!(ASKED.load(Ordering::Relaxed), 11, "one fault for each page");
+    let mut back = alloc::vec![0; text.len()];
+    user::load(Vaddr(at(3).0 + 100), &mut back).expect("it is mapped now");
+    assert!(text == back, "what was written is not what is read");
+    let refused = user::load_u64(at(64)).expect_err("the handler refuses");
+    assert_eq!(refused.addr, at(64));
+    assert_eq!(ASKED.load(Ordering::Relaxed), 12);
+    VmSpace::deactivate_current();
+}
+
+pub fn words() {
+    let space = active_space();
+    map(&space, at(0), frame(), Access::RW);
+    let (first, second) = (at(0), Vaddr(at(0).0 + 8));
+    assert_eq!(user::store_to_user(first, 5u64), Ok(()));
+    assert_eq!(user::compare_exchange_in_user(first, 5u64, 6), Ok(Ok(5)));
+    assert_eq!(user::compare_exchange_in_user(first, 5u64, 7), Ok(Err(6)));
+    assert_eq!(user::fetch_add_u64(first, 10), Ok(6));
+    assert_eq!(user::load_from_user::<u64>(first), Ok(16));
+    assert_eq!(user::store_to_user(second, u32::MAX), Ok(()));
+    assert_eq!(user::compare_exchange_in_user(second, u32::MAX, 1), Ok(Ok(u32::MAX)));
+    assert_eq!(user::compare_exchange_in_user(second, 0u32, 1), Ok(Err(1)));
+    assert_eq!(user::load_from_user::<u64>(second), Ok(1), "a word of 32 bits reached into the next");
+    assert_eq!(user::load_from_user::<u32>(second), Ok(1));
+    for va in [at(1), Vaddr(0), Vaddr(usize::MAX & !7), Vaddr(vellum_machine::layout::USER_TOP)] {
+        assert!(user::load_from_user::<u64>(va).is_err() && user::store_to_user(va, 1u32).is_err());
+        assert!(user::compare_exchange_in_user(va, 0u64, 1).is_err() && user::fetch_add_u64(va, 1).is_err());
+    }
+    VmSpace::deactivate_current();
+}
+
+pub fn short_copies() {
+    let space = active_space();
+    map(&space, at(0), frame(), Access::RW);
+    map(&space, at(1), frame(), Access::R);
+    let start = Vaddr(at(0).0 + 4000);
+    assert_eq!(user::fill_user(start, 0xaa, 200), 96, "the next page is for reading");
+    assert_eq!(user::load_u64(Vaddr(at(1).0 - 8)), Ok(0xaaaa_aaaa_aaaa_aaaa));
+    let mut out = [1u8; 8192];
+    let fault = user::load(start, &mut out).expect_err("the page after the next is missing");
+    assert_eq!(fault.addr, at(2));
+    assert!(
+        out[..96].iter().all(|byte| *byte == 0xaa) && out[96..96 + PAGE_SIZE].iter().all(|byte| *byte == 0)
+    );
+    assert!(out[96 + PAGE_SIZE..].iter().all(|byte| *byte == 1), "more was written than was read");
+    let reader_refused = space.reader(Vaddr(vellum::space::USER_TOP.0 - 8), 16).is_err();
+    assert!(reader_refused, "a reader beyond user space");
+    VmSpace::deactivate_current();
+}

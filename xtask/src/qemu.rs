@@ -1,0 +1,222 @@
+//! Builds the kernel for bare metal and boots it in QEMU.
+use crate::qemu_state::where_it_hangs;
+use crate::report::{Outcome, shown};
+use crate::workspace::{Workspace, is_on_path};
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+/// An architecture that the kernel boots on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Arch {
+    /// x86-64, QEMU's machine `q35`.
+    #[value(name = "x86_64")]
+    X86_64,
+}
+
+/// How to boot.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Boot {
+    /// The architecture
+    #[arg(long, value_enum, default_value = "x86_64")]
+    pub arch: Arch,
+    /// How many processors the machine has
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub cpus: u32,
+    /// How much memory it has, as QEMU writes it
+    #[arg(long, default_value = "512M")]
+    pub memory: String,
+    /// After how many seconds it counts as hanging
+    #[arg(long, default_value_t = 120)]
+    pub timeout: u64,
+    /// What the kernel finds on its command line, as `rounds=1000`
+    #[arg(long, default_value = "")]
+    pub append: String,
+}
+
+impl Boot {
+    /// The machine that CI boots.
+    pub fn with(arch: Arch, cpus: u32) -> Boot {
+        Boot { arch, cpus, memory: "512M".into(), timeout: 180, append: String::new() }
+    }
+}
+
+impl Arch {
+    /// All of them.
+    pub const ALL: [Arch; 1] = [Arch::X86_64];
+
+    /// As the command line has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Arch::X86_64 => "x86_64",
+        }
+    }
+
+    fn target(self) -> &'static str {
+        match self {
+            Arch::X86_64 => "x86_64-unknown-none",
+        }
+    }
+
+    fn qemu(self) -> &'static str {
+        match self {
+            Arch::X86_64 => "qemu-system-x86_64",
+        }
+    }
+
+    fn debian_package(self) -> &'static str {
+        match self {
+            Arch::X86_64 => "qemu-system-x86",
+        }
+    }
+
+    /// The machine, and the device by which the kernel ends it.
+    fn machine(self) -> &'static [&'static str] {
+        match self {
+            Arch::X86_64 => &["-machine", "q35", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"],
+        }
+    }
+
+    /// The exit code of QEMU when the kernel says that all went well.
+    fn success(self) -> i32 {
+        match self {
+            // The device makes `code << 1 | 1` of the kernel's 0x10.
+            Arch::X86_64 => 0x21,
+        }
+    }
+}
+
+/// Says what is missing to boot, and how to get it.
+fn missing(workspace: &Workspace, arch: Arch) -> Result<Option<String>> {
+    if let Some(missing) = missing_target(workspace, arch)? {
+        return Ok(Some(missing));
+    }
+    if !is_on_path(arch.qemu()) {
+        let (qemu, package) = (arch.qemu(), arch.debian_package());
+        return Ok(Some(format!("{qemu} is not on the PATH; Debian: apt-get install {package}")));
+    }
+    Ok(None)
+}
+
+fn missing_target(workspace: &Workspace, arch: Arch) -> Result<Option<String>> {
+    let target = arch.target();
+    let libraries = workspace.rustc_output(&["--print", "target-libdir", "--target", target])?;
+    let is_there = Path::new(libraries.trim()).is_dir();
+    Ok((!is_there).then(|| format!("the compiler has no libraries for {target}: rustup target add {target}")))
+}
+
+/// Builds and boots, with the serial output shown; the kernel's verdict is the outcome.
+pub fn run(workspace: &Workspace, boot: &Boot) -> Result<Outcome> {
+    if let Some(missing) = missing(workspace, boot.arch)? {
+        return Ok(Outcome::Skipped(missing));
+    }
+    let (mut build, kernel) = build(workspace, boot.arch);
+    match shown(&mut build)? {
+        Outcome::Passed(_) => start(workspace, boot, &kernel),
+        other => Ok(other),
+    }
+}
+
+/// Runs clippy over the kernel, warnings denied.
+pub fn lint(workspace: &Workspace, arch: Arch) -> Result<Outcome> {
+    if let Some(missing) = missing_target(workspace, arch)? {
+        return Ok(Outcome::Skipped(missing));
+    }
+    let mut cargo = workspace.cargo();
+    cargo.args(["clippy", "--quiet", "--release", "--manifest-path", "targets/Cargo.toml", "--locked"]);
+    cargo.args(["--target", arch.target(), "--target-dir"]).arg(workspace.target.join("bare"));
+    shown(cargo.args(["--", "-D", "warnings"]))
+}
+
+/// How the kernel is built, and where it is then.
+fn build(workspace: &Workspace, arch: Arch) -> (Command, PathBuf) {
+    let folder = workspace.target.join("bare");
+    let mut cargo = workspace.cargo();
+    cargo.args(["build", "--quiet", "--release", "--package", "vellum-kernel"]);
+    cargo.args([
+        "--manifest-path",
+        "targets/Cargo.toml",
+        "--locked",
+        "--target",
+        arch.target(),
+        "--target-dir",
+    ]);
+    cargo.arg(&folder);
+    (cargo, folder.join(arch.target()).join("release").join("vellum-kernel"))
+}
+
+fn start(workspace: &Workspace, boot: &Boot, kernel: &Path) -> Result<Outcome> {
+    let monitor = workspace.target.join(format!("bare/monitor-{}", std::process::id()));
+    let mut qemu = Command::new(boot.arch.qemu());
+    qemu.args(boot.arch.machine()).args(["-accel", "tcg,thread=multi", "-nodefaults", "-no-reboot"]);
+    qemu.args(["-display", "none", "-serial", "stdio", "-smp", &boot.cpus.to_string(), "-m", &boot.memory]);
+    qemu.arg("-monitor").arg(format!("unix:{},server=on,wait=off", monitor.display()));
+    qemu.arg("-append").arg(&boot.append).arg("-kernel").arg(kernel);
+    println!("   {} with {} processors and {} of memory", boot.arch.qemu(), boot.cpus, boot.memory);
+    let start = Instant::now();
+    let mut child = qemu.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context(boot.arch.qemu())?;
+    let lines = lines_of(&mut child)?;
+    let last = show(&lines, start + Duration::from_secs(boot.timeout));
+    let outcome = match last {
+        Ok(last) => verdict(boot, child.wait()?.code(), &last, start),
+        Err(last) => {
+            let places = where_it_hangs(&monitor, kernel);
+            child.kill()?;
+            child.wait()?;
+            println!("   no end after {} seconds; the processors are at", boot.timeout);
+            places.iter().for_each(|place| println!("     {place}"));
+            Outcome::Failed(format!("hangs after: {last}"))
+        }
+    };
+    // QEMU removes it where it ends by itself.
+    let _ = std::fs::remove_file(&monitor);
+    Ok(outcome)
+}
+
+/// Reads the child's output in a thread of its own, so that waiting for a line can end.
+fn lines_of(child: &mut Child) -> Result<Receiver<String>> {
+    let output = child.stdout.take().context("QEMU's output")?;
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        let mut reader = BufReader::new(output);
+        let mut bytes = Vec::new();
+        while matches!(reader.read_until(b'\n', &mut bytes), Ok(1..)) {
+            let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+            bytes.clear();
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    Ok(lines)
+}
+
+/// Prints lines until there are no more; gives the last one, as an error if time is up before.
+fn show(lines: &Receiver<String>, end: Instant) -> Result<String, String> {
+    let mut last = "nothing was printed".to_owned();
+    loop {
+        match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(line) => {
+                println!("   | {line}");
+                if !line.is_empty() {
+                    last = line;
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => return Ok(last),
+            Err(RecvTimeoutError::Timeout) => return Err(last),
+        }
+    }
+}
+
+fn verdict(boot: &Boot, code: Option<i32>, last: &str, start: Instant) -> Outcome {
+    let took = crate::report::seconds(start.elapsed());
+    if code == Some(boot.arch.success()) && last == "verdict: PASSED" {
+        return Outcome::Passed(format!("{} on {} processors, {took}", boot.arch.name(), boot.cpus));
+    }
+    let code = code.map_or("a signal".to_owned(), |code| format!("code {code}"));
+    Outcome::Failed(format!("QEMU ended with {code} after: {last}"))
+}
