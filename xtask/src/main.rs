@@ -118,6 +118,8 @@ fn ci(workspace: &Workspace, report: &mut Report) {
             let name = format!("qemu {} on {cpus}", arch.name());
             report.step(&name, || qemu::run(workspace, &Boot::with(arch, cpus)));
         }
+        let name = format!("qemu {} reports a mistake", arch.name());
+        report.step(&name, || qemu::run(workspace, &Boot::with_mistake(arch)));
     }
     tsan(workspace, report);
     report.step("verify", || verify::run(workspace));

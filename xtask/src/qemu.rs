@@ -36,12 +36,26 @@ pub struct Boot {
     /// What the kernel finds on its command line, as `rounds=1000`
     #[arg(long, default_value = "")]
     pub append: String,
+    /// Has the kernel make a mistake, which it is to report with the walk of the address
+    #[arg(long)]
+    pub mistake: bool,
 }
 
 impl Boot {
     /// The machine that CI boots.
     pub fn with(arch: Arch, cpus: u32) -> Boot {
-        Boot { arch, cpus, memory: "512M".into(), timeout: 180, append: String::new() }
+        Boot { arch, cpus, memory: "512M".into(), timeout: 300, append: String::new(), mistake: false }
+    }
+
+    /// The same, with a kernel that makes a mistake.
+    pub fn with_mistake(arch: Arch) -> Boot {
+        Boot { mistake: true, ..Boot::with(arch, 1) }
+    }
+
+    /// What the kernel is told.
+    fn command_line(&self) -> String {
+        let mistake = if self.mistake { "mistake=1 " } else { "" };
+        format!("{mistake}{}", self.append)
     }
 }
 
@@ -86,6 +100,13 @@ impl Arch {
         match self {
             // The device makes `code << 1 | 1` of the kernel's 0x10.
             Arch::X86_64 => 0x21,
+        }
+    }
+
+    /// The exit code of QEMU when the kernel says that something is wrong.
+    fn failure(self) -> i32 {
+        match self {
+            Arch::X86_64 => 0x23,
         }
     }
 }
@@ -155,21 +176,21 @@ fn start(workspace: &Workspace, boot: &Boot, kernel: &Path) -> Result<Outcome> {
     qemu.args(boot.arch.machine()).args(["-accel", "tcg,thread=multi", "-nodefaults", "-no-reboot"]);
     qemu.args(["-display", "none", "-serial", "stdio", "-smp", &boot.cpus.to_string(), "-m", &boot.memory]);
     qemu.arg("-monitor").arg(format!("unix:{},server=on,wait=off", monitor.display()));
-    qemu.arg("-append").arg(&boot.append).arg("-kernel").arg(kernel);
+    qemu.arg("-append").arg(boot.command_line()).arg("-kernel").arg(kernel);
     println!("   {} with {} processors and {} of memory", boot.arch.qemu(), boot.cpus, boot.memory);
     let start = Instant::now();
     let mut child = qemu.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context(boot.arch.qemu())?;
     let lines = lines_of(&mut child)?;
-    let last = show(&lines, start + Duration::from_secs(boot.timeout));
-    let outcome = match last {
-        Ok(last) => verdict(boot, child.wait()?.code(), &last, start),
-        Err(last) => {
+    let shown = show(&lines, start + Duration::from_secs(boot.timeout));
+    let outcome = match shown {
+        Ok(lines) => verdict(boot, child.wait()?.code(), &lines, start),
+        Err(lines) => {
             let places = where_it_hangs(&monitor, kernel);
             child.kill()?;
             child.wait()?;
             println!("   no end after {} seconds; the processors are at", boot.timeout);
             places.iter().for_each(|place| println!("     {place}"));
-            Outcome::Failed(format!("hangs after: {last}"))
+            Outcome::Failed(format!("hangs after: {}", last(&lines)))
         }
     };
     // QEMU removes it where it ends by itself.
@@ -195,28 +216,40 @@ fn lines_of(child: &mut Child) -> Result<Receiver<String>> {
     Ok(lines)
 }
 
-/// Prints lines until there are no more; gives the last one, as an error if time is up before.
-fn show(lines: &Receiver<String>, end: Instant) -> Result<String, String> {
-    let mut last = "nothing was printed".to_owned();
+/// Prints lines until there are no more; gives them, as an error if time is up before.
+fn show(lines: &Receiver<String>, end: Instant) -> Result<Vec<String>, Vec<String>> {
+    let mut all = Vec::new();
     loop {
         match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
             Ok(line) => {
                 println!("   | {line}");
-                if !line.is_empty() {
-                    last = line;
-                }
+                all.push(line);
             }
-            Err(RecvTimeoutError::Disconnected) => return Ok(last),
-            Err(RecvTimeoutError::Timeout) => return Err(last),
+            Err(RecvTimeoutError::Disconnected) => return Ok(all),
+            Err(RecvTimeoutError::Timeout) => return Err(all),
         }
     }
 }
 
-fn verdict(boot: &Boot, code: Option<i32>, last: &str, start: Instant) -> Outcome {
+/// The last line that says something.
+fn last(lines: &[String]) -> &str {
+    lines.iter().rev().find(|line| !line.is_empty()).map_or("nothing was printed", String::as_str)
+}
+
+/// What the kernel says of a mistake: the fault, where it was, and the way to the address.
+const REPORT: [&str; 4] = ["page fault in the kernel: ", "  on CPU 0, at ", "    level ", "verdict: FAILED"];
+
+fn verdict(boot: &Boot, code: Option<i32>, lines: &[String], start: Instant) -> Outcome {
     let took = crate::report::seconds(start.elapsed());
-    if code == Some(boot.arch.success()) && last == "verdict: PASSED" {
+    let passed = if boot.mistake {
+        let said = |part: &&str| lines.iter().any(|line| line.starts_with(part));
+        code == Some(boot.arch.failure()) && REPORT.iter().all(|part| said(&part))
+    } else {
+        code == Some(boot.arch.success()) && last(lines) == "verdict: PASSED"
+    };
+    if passed {
         return Outcome::Passed(format!("{} on {} processors, {took}", boot.arch.name(), boot.cpus));
     }
     let code = code.map_or("a signal".to_owned(), |code| format!("code {code}"));
-    Outcome::Failed(format!("QEMU ended with {code} after: {last}"))
+    Outcome::Failed(format!("QEMU ended with {code} after: {}", last(lines)))
 }
