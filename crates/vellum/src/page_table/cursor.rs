@@ -252,6 +252,26 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
         self.session.get_mut().map_range(run, sink)
     }
 
+    /// Returns how many base pages are mapped in the next `len` bytes: so many mappings [`map_range`](Self::map_range) of
+    /// them hands out.
+    ///
+    /// # Errors
+    ///
+    /// As [`find_next`](Self::find_next).
+    pub fn nr_mapped(&self, len: usize) -> Result<usize, PageTableError> {
+        self.session.get().nr_mapped(len)
+    }
+
+    /// Returns at most how many mappings [`unmap`](Self::unmap) of the next `len` bytes hands out one by one, and not in
+    /// nodes. One look at each leaf table that lies in them, and at each entry where they end within one.
+    ///
+    /// # Errors
+    ///
+    /// As [`find_next`](Self::find_next).
+    pub fn most_leaves(&self, len: usize) -> Result<usize, PageTableError> {
+        self.session.get().most_leaves(len)
+    }
+
     /// Takes the next mapping or node within `len` bytes out. Without one, goes to the end of `len`.
     ///
     /// A node of leaves that lies within `len` bytes goes in one step, with all that is mapped in it. A huge page that

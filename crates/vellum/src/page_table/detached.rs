@@ -1,6 +1,6 @@
-//! Nodes that were unlinked with what they map.
+//! Nodes that were unlinked with what they map, one by one and in piles.
 #![expect(unsafe_code, reason = "puts the items of an unlinked node together again, each once")]
-#![cfg_attr(not(verus_keep_ghost), allow(unused_variables, reason = "what only the proofs use"))]
+#![cfg_attr(not(verus_keep_ghost), allow(dead_code, unused_variables, reason = "what only the proofs use"))]
 #![allow(non_shorthand_field_patterns, reason = "the expansion of patterns in `verus!`")]
 use super::config::*;
 use super::entry::*;
@@ -8,17 +8,21 @@ use super::geometry::*;
 use super::life::*;
 use super::retired::*;
 use super::session::va_of;
-#[cfg(verus_keep_ghost)]
 use super::spec::*;
+use super::stack::*;
 use super::take::*;
 #[cfg(verus_keep_ghost)]
 use super::walk::lemma_total;
 use super::world::World;
+#[cfg(verus_keep_ghost)]
+use super::world::axiom_one_world;
 use core::marker::PhantomData;
 use core::ops::Range;
 use vellum_machine::addr::*;
 use vellum_machine::owned::*;
 use vstd::prelude::*;
+#[cfg_attr(not(verus_keep_ghost), allow(unused_imports, reason = "names a token"))]
+use vstd::resource::ghost_var::GhostVar;
 
 verus! {
 
@@ -67,48 +71,56 @@ impl<C: PageTableConfig> DetachedNode<C> {
 }
 
 /// What a node that was unlinked still owns: what is mapped at its entries from `next` on.
-pub(super) struct Detached<C: PageTableConfig> {
+struct Rest<C: PageTableConfig> {
     w: &'static World,
     pa: usize,
     l: u8,
-    start: usize,
-    end: usize,
-    nr_pages: usize,
     next: usize,
     tok: Tracked<DetachedTok>,
     kind: PhantomData<C>,
 }
 
-impl<C: PageTableConfig> Detached<C> {
+/// An unlinked node of level `l` at `pa` links nothing, and its leaves from entry `next` on own what they must.
+spec fn rest_ok<C: PageTableConfig>(w: World, pa: usize, l: u8, next: usize, retired: RetiredTok, left: Left) -> bool {
+    &&& still_reads::<C>(w, pa, l as nat, retired, left.copy)
+    &&& no_links::<C>(left.copy@.words, l as nat)
+    &&& forall|j: int|
+        next <= j < nr::<C>() ==> retired.info.value().kind.entry_owns(#[trigger] left.copy@.words[j], l as nat, left.leaves, j)
+    &&& 1 <= l <= 5
+    &&& next <= nr::<C>()
+}
+
+/// What is left of an unlinked node beside the right to its frame.
+tracked struct Left {
+    copy: GhostVar<Words>,
+    leaves: Map<int, LeafTok>,
+}
+
+impl<C: PageTableConfig> Rest<C> {
     #[verifier::type_invariant]
     spec fn wf(self) -> bool {
-        let (tok, l) = (self.tok@, self.l as nat);
-        &&& still_reads::<C>(*self.w, self.pa, l, tok.retired, tok.copy)
-        &&& no_links::<C>(tok.copy@.words, l)
-        &&& forall|j: int|
-            self.next <= j < nr::<C>() ==> tok.retired.info.value().kind.entry_owns(#[trigger] tok.copy@.words[j], l, tok.leaves, j)
-        &&& 1 <= self.l <= 5
-        &&& self.start <= self.end <= 0x4000_0000_0000
+        let DetachedTok { retired, copy, leaves } = self.tok@;
+        rest_ok::<C>(*self.w, self.pa, self.l, self.next, retired, Left { copy, leaves })
     }
 
-    /// Takes what is mapped at the next entry that maps something: its first page, the item, what hardware noted.
+    /// Takes what is mapped at the next entry that maps something: the entry, the item, what hardware noted.
     #[inline]
     fn next_leaf(&mut self) -> (r: Option<(usize, C::Item, AccessedDirty)>)
         ensures
-            r matches Some(x) ==> x.0 <= 0x80_0000_0000_0000 && old(self).next < final(self).next <= nr::<C>(),
+            r matches Some(x) ==> x.0 < 512 && old(self).next < final(self).next <= nr::<C>(),
+            final(self).l == old(self).l,
         no_unwind
     {
         proof {
             use_type_invariant(&*self);
             C::Consts::consts_ok();
         }
-        let n = pages_below::<C::Consts>(self.l - 1);
         while self.next < C::Consts::NR_ENTRIES
             invariant
                 self.wf(),
+                self.l == old(self).l,
                 self.next >= old(self).next,
                 C::Consts::NR_ENTRIES == nr::<C>() <= 512,
-                n <= 0x2000_0000_0000,
             decreases C::Consts::NR_ENTRIES - self.next,
         {
             let i = self.next;
@@ -129,41 +141,187 @@ impl<C: PageTableConfig> Detached<C> {
             if let Pte::Leaf(pa, prop) = pte {
                 // SAFETY: these are the parts of a mapping that is in no table any more.
                 let item = unsafe { C::item_from_raw(pa, self.l, prop, Tracked(leaf.tracked_unwrap())) };
-                proof {
-                    assert(i * n <= 512 * 0x2000_0000_0000) by (nonlinear_arith)
-                        requires
-                            i <= 512,
-                            n <= 0x2000_0000_0000,
-                    ;
-                }
-                return Some((self.start + i * n, item, C::Entry::accessed_dirty(word)));
+                return Some((i, item, C::Entry::accessed_dirty(word)));
             }
         }
         None
     }
-}
 
-impl<C: PageTableConfig> Detached<C> {
     /// Drops what is mapped; the node is left.
-    fn retire(self) -> RetiredNode {
-        let mut node = self;
+    fn retire(self, start: Vaddr, end: Vaddr) -> RetiredNode {
+        let mut rest = self;
         // Each is dropped.
-        while node.next_leaf().is_some()
-            decreases nr::<C>() - node.next,
+        while rest.next_leaf().is_some()
+            decreases nr::<C>() - rest.next,
         {
         }
         proof {
-            use_type_invariant(&node);
+            use_type_invariant(&rest);
         }
-        let Detached { w, pa, l, start, end, nr_pages, next, tok, kind } = node;
+        let Rest { w, pa, l, next, tok, kind } = rest;
         let tracked DetachedTok { retired, copy, leaves } = tok.get();
-        RetiredNode::new(w, pa, clamp::<C>(start), clamp::<C>(end), Tracked(retired))
+        RetiredNode::new(w, pa, start, end, Tracked(retired))
+    }
+}
+
+/// An unlinked node, and which pages it covered.
+pub(super) struct Detached<C: PageTableConfig> {
+    rest: Rest<C>,
+    start: usize,
+    end: usize,
+    nr_pages: usize,
+}
+
+impl<C: PageTableConfig> Detached<C> {
+    #[verifier::type_invariant]
+    spec fn wf(self) -> bool {
+        self.start <= self.end <= 0x4000_0000_0000
+    }
+
+    /// Takes what is mapped at the next entry that maps something: its first page, the item, what hardware noted.
+    #[inline]
+    fn next_leaf(&mut self) -> (r: Option<(usize, C::Item, AccessedDirty)>)
+        ensures
+            r matches Some(x) ==> x.0 <= 0x80_0000_0000_0000,
+        no_unwind
+    {
+        proof {
+            use_type_invariant(&*self);
+            use_type_invariant(&self.rest);
+            C::Consts::consts_ok();
+        }
+        let n = pages_below::<C::Consts>(self.rest.l - 1);
+        let (i, item, ad) = self.rest.next_leaf()?;
+        proof {
+            assert(i * n <= 512 * 0x2000_0000_0000) by (nonlinear_arith)
+                requires
+                    i <= 512,
+                    n <= 0x2000_0000_0000,
+            ;
+        }
+        Some((self.start + i * n, item, ad))
+    }
+
+    /// Drops what is mapped; the node is left.
+    fn retire(self) -> RetiredNode {
+        let Detached { rest, start, end, nr_pages } = self;
+        rest.retire(clamp::<C>(start), clamp::<C>(end))
     }
 }
 
 impl<C: PageTableConfig> Release for Detached<C> {
     fn release(self) {
         super::hooks::defer(self.retire());
+    }
+}
+
+/// Unlinked nodes with what they map, kept until they are dropped together: each is linked through its own metadata.
+pub(crate) struct DetachedPile<C: PageTableConfig> {
+    nodes: Option<NodeStack<Left>>,
+    kind: PhantomData<C>,
+}
+
+/// Levels that a number on a stack tells apart.
+const LEVELS: u64 = 6;
+
+/// What is left of the node at height `i`, whose number says its level and its next entry.
+spec fn piled<C: PageTableConfig>(nodes: NodeStack<Left>, i: int) -> bool {
+    let (tok, number) = (nodes@[i], nodes.numbers()[i]);
+    rest_ok::<C>(nodes.the_world(), tok.0.pa(), (number % LEVELS) as u8, (number / LEVELS) as usize, tok.0, tok.1)
+}
+
+impl<C: PageTableConfig> DetachedPile<C> {
+    #[verifier::type_invariant]
+    spec fn wf(self) -> bool {
+        self.nodes matches Some(nodes) ==> nodes.wf() && forall|i: int| 0 <= i < nodes@.len() ==> #[trigger] piled::<C>(nodes, i)
+    }
+
+    #[inline(always)]
+    pub(crate) fn new() -> Self
+        no_unwind
+    {
+        DetachedPile { nodes: None, kind: PhantomData }
+    }
+
+    /// Puts a node on top. It needs no memory.
+    pub(crate) fn push(&mut self, node: DetachedNode<C>)
+        no_unwind
+    {
+        let Detached { rest, start, end, nr_pages } = node.inner.into_inner();
+        proof {
+            use_type_invariant(&*self);
+            use_type_invariant(&rest);
+            C::Consts::consts_ok();
+        }
+        let Rest { w, pa, l, next, tok, kind } = rest;
+        let mut nodes = match self.nodes.take() {
+            Some(nodes) => nodes,
+            None => NodeStack::new(w),
+        };
+        let number = l as u64 + LEVELS * next as u64;
+        let tracked DetachedTok { retired, copy, leaves } = tok.get();
+        let ghost before = nodes;
+        proof {
+            nodes.one_world(w);
+            nodes.lemma_numbers();
+            assert(number % LEVELS == l && number / LEVELS == next);
+        }
+        let ghost left = Left { copy, leaves };
+        nodes.push(pa, number, Tracked(retired), Tracked(Left { copy, leaves }));
+        proof {
+            assert forall|i: int| 0 <= i < nodes@.len() implies #[trigger] piled::<C>(nodes, i) by {
+                if i < before@.len() {
+                    assert(piled::<C>(before, i));
+                    assert(nodes@.drop_last()[i] == before@[i]);
+                }
+            }
+        }
+        self.nodes = Some(nodes);
+    }
+
+    /// How many there are.
+    spec fn size(self) -> nat {
+        match self.nodes {
+            Some(nodes) => nodes@.len(),
+            None => 0,
+        }
+    }
+
+    fn pop(&mut self) -> (r: Option<Rest<C>>)
+        ensures
+            r is Some ==> final(self).size() < old(self).size(),
+        no_unwind
+    {
+        proof {
+            use_type_invariant(&*self);
+        }
+        let mut nodes = self.nodes.take()?;
+        let ghost before = nodes;
+        let (pa, number, tok) = nodes.pop()?;
+        let tracked (retired, left) = tok.get();
+        let tracked Left { copy, leaves } = left;
+        proof {
+            before.lemma_numbers();
+            assert(piled::<C>(before, before@.len() - 1));
+            assert forall|i: int| 0 <= i < nodes@.len() implies #[trigger] piled::<C>(nodes, i) by {
+                assert(piled::<C>(before, i));
+            }
+        }
+        let w = nodes.world();
+        self.nodes = Some(nodes);
+        let tok = Tracked(DetachedTok { retired, copy, leaves });
+        Some(Rest { w, pa, l: (number % LEVELS) as u8, next: (number / LEVELS) as usize, tok, kind: PhantomData })
+    }
+}
+
+impl<C: PageTableConfig> Release for DetachedPile<C> {
+    fn release(self) {
+        let mut pile = self;
+        while let Some(rest) = pile.pop()
+            decreases pile.size(),
+        {
+            super::hooks::defer(rest.retire(Vaddr(0), Vaddr(0)));
+        }
     }
 }
 
@@ -178,7 +336,8 @@ pub(super) fn detached<C: PageTableConfig>(w: &'static World, t: TakenNode) -> (
     no_unwind
 {
     let TakenNode { start, end, pa, l, nr_pages, tok } = t;
-    DetachedNode { inner: Owned::new(Detached { w, pa, l, start, end, nr_pages, next: 0, tok, kind: PhantomData }) }
+    let rest = Rest { w, pa, l, next: 0, tok, kind: PhantomData };
+    DetachedNode { inner: Owned::new(Detached { rest, start, end, nr_pages }) }
 }
 
 /// The virtual address of a page, or the end of the table's part if that comes before.

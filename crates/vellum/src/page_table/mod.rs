@@ -16,14 +16,16 @@
 #[cfg(verus_keep_ghost)]
 mod claims;
 pub mod config;
+mod count;
 mod cursor;
 mod cut;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 mod deferred;
-mod detached;
+pub(crate) mod detached;
 pub(crate) mod entry;
 mod error;
 mod geometry;
+pub(crate) mod hoard;
 mod hooks;
 mod kernel;
 mod life;
@@ -42,6 +44,7 @@ mod retired;
 pub(crate) mod riscv;
 mod run;
 mod session;
+mod shelf;
 pub(crate) mod spec;
 mod stack;
 #[cfg(verus_keep_ghost)]

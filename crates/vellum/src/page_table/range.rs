@@ -271,7 +271,7 @@ impl<C: PageTableConfig> Session<C> {
 }
 
 /// Pages that are not mapped do not count.
-proof fn lemma_none_mapped<C: PageTableConfig>(g: Locks, m: Tree, map: IMap<nat, (nat, PageProperty)>, a: nat, b: nat, c: nat)
+pub(super) proof fn lemma_none_mapped<C: PageTableConfig>(g: Locks, m: Tree, map: IMap<nat, (nat, PageProperty)>, a: nat, b: nat, c: nat)
     requires
         g.nothing_in::<C>(m, b, c),
         a <= b <= c,

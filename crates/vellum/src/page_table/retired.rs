@@ -104,7 +104,7 @@ impl RetiredBatch {
         let tracked tok = tok.get();
         let tracked last = tok.retired.clone();
         let mut nodes = NodeStack::new(w);
-        nodes.push(pa, Tracked(tok), Tracked(()));
+        nodes.push(pa, 0, Tracked(tok), Tracked(()));
         let quiet = Tracked(Map::tracked_empty());
         RetiredBatch { w, nodes, len: 1, ordered: false, passed: 0, mark: None, last: Tracked(last), quiet }
     }
@@ -129,7 +129,7 @@ impl RetiredBatch {
             }
         }
         let mut nodes = nodes;
-        nodes.push(pa, Tracked(tok), Tracked(()));
+        nodes.push(pa, 0, Tracked(tok), Tracked(()));
         proof {
             assert forall|i: int| 0 <= i < nodes@.len() implies #[trigger] nodes@[i].0.time() <= last.value() by {
                 if i < before.len() {
@@ -219,7 +219,7 @@ fn free_all(w: &World, nodes: NodeStack<()>, Ghost(t): Ghost<nat>, Tracked(quiet
         rested_below(*w, *quiet, t, NR_COUNTS as int),
 {
     let mut nodes = nodes;
-    while let Some((pa, tok)) = nodes.pop()
+    while let Some((pa, _, tok)) = nodes.pop()
         invariant
             nodes.wf(),
             nodes.the_world() == *w,

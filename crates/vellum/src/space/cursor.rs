@@ -1,6 +1,7 @@
 //! Locked ranges of a space.
 use super::error::VmSpaceError;
 use super::vm_space::VmSpace;
+use crate::page_table::hoard::FEW;
 use crate::page_table::{
     self, AccessType, Fragment, MappedItem, MappedRange, PageProperty, Replaced, UserPtConfig,
 };
@@ -213,20 +214,20 @@ impl<'a> CursorMut<'a> {
     /// - [`VmSpaceError::NotAligned`]: the position is not aligned to the size of the item.
     /// - [`VmSpaceError::Global`]: the item is to be translated the same way in every space.
     /// - [`VmSpaceError::Unrepresentable`]: no entry can say its property.
-    /// - [`VmSpaceError::NoMemory`]: a frame for a node could not be had, or memory to keep what is replaced.
+    /// - [`VmSpaceError::NoMemory`]: a frame for a node could not be had, or one to keep what is replaced.
     pub fn map(&mut self, item: MappedItem) -> Result<(), MapError> {
         let start = self.virt_addr();
         if item.prop.global {
             return Err(MapError { error: VmSpaceError::Global { va: start }, item });
         }
-        if !self.shootdown.make_room() {
+        if !self.shootdown.reserve(1) {
             return Err(MapError { error: VmSpaceError::NoMemory, item });
         }
         match self.inner.map(item) {
             Ok(None) => Ok(()),
             Ok(Some(replaced)) => {
                 let op = covering(start..self.virt_addr());
-                self.shootdown.issue_with(op, replaced.item.frame.into());
+                self.shootdown.keep(op, replaced.item.into());
                 Ok(())
             }
             Err(refused) => Err(MapError { error: refused.error.into(), item: refused.item }),
@@ -242,14 +243,19 @@ impl<'a> CursorMut<'a> {
     /// The frames come back, and nothing is changed:
     /// - [`VmSpaceError::OutOfRange`]: they reach past the end of the range.
     /// - [`VmSpaceError::Global`]: they are to be translated the same way in every space.
-    /// - [`VmSpaceError::NoMemory`]: a frame for a node could not be had.
+    /// - [`VmSpaceError::NoMemory`]: a frame for a node could not be had, or one to keep what is replaced.
     pub fn map_range(&mut self, range: MappedRange) -> Result<(), MapRangeError> {
         if range.prop.global {
             return Err(MapRangeError { error: VmSpaceError::Global { va: self.virt_addr() }, range });
         }
+        // Where it does not fit into the range it is refused below.
+        let replaced = self.inner.nr_mapped(range.segment.size()).unwrap_or(0);
+        if !self.shootdown.reserve(replaced) {
+            return Err(MapRangeError { error: VmSpaceError::NoMemory, range });
+        }
         let shootdown = &mut self.shootdown;
         let mut keep = |va, replaced: Replaced<MappedItem>| {
-            shootdown.keep(TlbFlushOp::Addr(va), replaced.item.frame.into());
+            shootdown.keep(TlbFlushOp::Addr(va), replaced.item.into());
         };
         let refused = |refused: page_table::MapError<_>| MapRangeError {
             error: refused.error.into(),
@@ -268,20 +274,31 @@ impl<'a> CursorMut<'a> {
     /// Nothing is changed:
     /// - [`VmSpaceError::Empty`], [`VmSpaceError::NotAligned`], [`VmSpaceError::Overflow`],
     ///   [`VmSpaceError::OutOfRange`]: `len` is not one of [`find_next`](Self::find_next).
-    /// - [`VmSpaceError::NoMemory`]: a large page could not be split at a border of the range.
+    /// - [`VmSpaceError::NoMemory`]: there is no frame to split a large page at a border of the range, or to keep the pages
+    ///   there. The first four pages that a cursor takes out one by one need none, nor do whole leaf tables.
     pub fn unmap(&mut self, len: usize) -> Result<usize, VmSpaceError> {
         check_len(&self.range(), self.virt_addr(), len)?;
+        if !self.shootdown.reserve(self.most_leaves(len)?) {
+            return Err(VmSpaceError::NoMemory);
+        }
         let shootdown = &mut self.shootdown;
         let pages = self.inner.unmap(len, &mut |fragment: Fragment<UserPtConfig>| match fragment {
             Fragment::Leaf { va, item, .. } => {
                 let range = va..Vaddr(va.0 + item.frame.size());
-                shootdown.keep(covering(range), item.frame.into());
+                shootdown.keep(covering(range), item.into());
             }
             // Also if nothing was mapped in it: a processor may keep the address of the node itself.
             Fragment::Node(node) => shootdown.keep(TlbFlushOp::Range(node.va_range()), node.into()),
         })?;
         self.shootdown.try_dispatch();
         Ok(pages)
+    }
+
+    /// At most how many mappings `unmap` hands out one by one.
+    #[inline(always)]
+    fn most_leaves(&self, len: usize) -> Result<usize, VmSpaceError> {
+        let pages = len / PAGE_SIZE;
+        Ok(if pages <= FEW { pages } else { self.inner.most_leaves(len)? })
     }
 
     /// Changes the property of the next mapping within `len` bytes and moves past it; moves past all `len`

@@ -9,7 +9,8 @@ use super::stale::Stale;
 use super::statistics::{Event, count};
 use super::world::*;
 use crate::frame::UFrame;
-use crate::page_table::{DetachedNode, UserPtConfig};
+use crate::page_table::hoard::FEW;
+use crate::page_table::{Access, DetachedNode, MappedItem, PageProperty, UserPtConfig};
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::Range;
@@ -28,8 +29,8 @@ verus! {
 #[must_use = "what is dropped instead of kept can still be reached through stale translations"]
 #[non_exhaustive]
 pub enum Kept {
-    /// A frame that was mapped.
-    Frame(UFrame),
+    /// What was mapped.
+    Item(MappedItem),
     /// A node that was linked, with what was mapped in it; when every processor has flushed, it also waits for readers
     /// without locks.
     Node(DetachedNode<UserPtConfig>),
@@ -134,37 +135,33 @@ pub(crate) struct Work<'a> {
     covered: bool,
     owed: [(usize, usize); OWED_INLINE],
     nr_owed: usize,
-    kept: Pile<Kept>,
-    /// When the last of what is kept had been taken out.
-    stamp: Tracked<Caches::stamp>,
+    /// What is kept, or room for it.
+    kept: Option<Stale<Pile>>,
 }
 
 impl<'a> Work<'a> {
     #[verifier::type_invariant]
     closed spec fn wf(self) -> bool {
         &&& self.nr_owed <= OWED_INLINE
-        &&& ours(self.stamp@.instance_id())
-        &&& forall|i: int| 0 <= i < self.kept.size() ==> self.awaits(#[trigger] self.kept.at(i).gone())
+        &&& self.kept matches Some(k) ==> self.awaits(k.gone())
         &&& self.covered ==> (self.sent matches Some(s) && self.suffices(s.about()))
     }
 
     /// What is gathered covers what is gone.
     spec fn awaits(self, g: Gone) -> bool {
         &&& g.space == self.active.space()
-        &&& g.time <= self.stamp@.element()
         &&& forall|p: nat| #[trigger] g.pages.contains(p) ==> self.gathered.all().contains(p)
     }
 
-    /// What is dispatched covers what is gathered.
+    /// What is dispatched covers what is gathered, and came after what is kept.
     spec fn suffices(self, f: Clean) -> bool {
         &&& f.space == self.active.space()
-        &&& f.time >= self.stamp@.element()
+        &&& self.kept matches Some(k) ==> f.time >= k.gone().time
         &&& forall|p: nat| #[trigger] self.gathered.all().contains(p) ==> f.pages.contains(p)
     }
 
+    #[inline(always)]
     fn new(active: &'a ActiveSet) -> Self {
-        let w = caches();
-        let tracked (_, Tracked(stamp)) = w.instance_ref().look_at_clock();
         Work {
             active,
             gathered: Batch::new(),
@@ -173,8 +170,7 @@ impl<'a> Work<'a> {
             covered: false,
             owed: [(0, 0); OWED_INLINE],
             nr_owed: 0,
-            kept: Pile::new(),
-            stamp: Tracked(stamp),
+            kept: None,
         }
     }
 
@@ -183,7 +179,6 @@ impl<'a> Work<'a> {
             forall|p: nat| #[trigger] op.pages().contains(p) ==> final(self).gathered.all().contains(p),
             final(self).active == old(self).active,
             final(self).kept == old(self).kept,
-            final(self).stamp == old(self).stamp,
             !final(self).covered,
         no_unwind
     {
@@ -197,49 +192,80 @@ impl<'a> Work<'a> {
     }
 
     /// Seals what was taken out of the pages of `op`, and keeps it. The caller has made room.
-    fn issue_with(&mut self, op: &TlbFlushOp, kept: Kept)
+    fn keep(&mut self, op: &TlbFlushOp, kept: Kept)
         no_unwind
     {
         self.issue(op);
+        self.seal();
         proof {
             use_type_invariant(&*self);
         }
-        let ghost space = self.active.space();
-        let (stale, stamp) = Stale::new(kept, Ghost(space), Ghost(op.pages()), Tracked(self.stamp.borrow()));
-        self.stamp = stamp;
-        self.kept.push(stale);
+        gather(&mut self.kept, kept, Ghost(op.pages()));
     }
 
-    /// Says whether one more can be kept without waiting.
-    fn make_room(&mut self) -> bool {
-        if self.kept.has_room() || (self.kept.is_due() && !self.is_first_to_be_asked() && self.try_settle()) {
+    /// Has something to keep things in.
+    #[inline(always)]
+    fn seal(&mut self)
+        ensures
+            final(self).kept is Some,
+            final(self).gathered == old(self).gathered,
+            final(self).covered ==> old(self).covered,
+        no_unwind
+    {
+        proof {
+            use_type_invariant(&*self);
+        }
+        if self.kept.is_none() {
+            let ghost space = self.active.space();
+            self.covered = false;
+            self.kept = Some(Stale::new(Pile::new(), Ghost(space), Ghost(ISet::empty())));
+        }
+    }
+
+    /// Makes room to keep `n` items. False: no memory.
+    #[inline(always)]
+    fn reserve(&mut self, n: usize) -> bool
+        no_unwind
+    {
+        if self.kept.is_none() && n <= FEW {
             return true;
         }
+        self.seal();
         proof {
             use_type_invariant(&*self);
         }
-        self.kept.make_room() || self.try_settle()
-    }
-
-    /// Says whether other processors would be asked now that nothing has been dispatched: later there is more to ask for.
-    fn is_first_to_be_asked(&self) -> bool {
-        if self.sent.is_some() || !self.kept.is_first_due() {
-            return false;
-        }
-        let guard = cpu::disable_preempt();
-        let me = cpu::here(&guard);
-        !self.active.members().difference(CpuSet::single(me)).is_empty()
+        reserve(&mut self.kept, n)
     }
 
     /// Dispatches if that needs no waiting, and releases what is kept if every processor has answered.
     fn try_settle(&mut self) -> bool {
+        if self.gathered.is_empty() {
+            self.release_unsaid();
+            return true;
+        }
         self.try_dispatch() && self.try_release()
+    }
+
+    /// Releases what is kept where nothing was gathered: it was taken out of no page.
+    fn release_unsaid(&mut self)
+        requires
+            old(self).gathered.is_none(),
+    {
+        proof {
+            use_type_invariant(&*self);
+            self.gathered.lemma_none();
+        }
+        let w = caches();
+        let Tracked(now) = self.now();
+        let ghost all = Clean { cpus: ISet::full(), space: self.active.space(), pages: ISet::empty(), time: now.element() };
+        let tracked fact = w.instance_ref().nothing(all, &now);
+        self.release_kept(Tracked(fact));
     }
 
     /// Flushes here, and asks the others on which the table is active, unless that would wait for the answers to an
     /// earlier request. Says whether nothing is left to dispatch.
     fn try_dispatch(&mut self) -> bool {
-        if self.covered || (self.gathered.is_empty() && self.kept.is_empty()) {
+        if self.covered || self.gathered.is_empty() {
             return true;
         }
         let guard = cpu::disable_preempt();
@@ -248,6 +274,26 @@ impl<'a> Work<'a> {
             return false;
         }
         self.dispatch_from(&guard, me)
+    }
+
+    /// A time after what is kept had been taken out.
+    fn now(&self) -> (r: Tracked<Caches::stamp>)
+        ensures
+            ours(r@.instance_id()),
+            self.kept matches Some(k) ==> r@.element() >= k.gone().time,
+        no_unwind
+    {
+        let w = caches();
+        let tracked stamp;
+        proof {
+            if self.kept is Some {
+                stamp = self.kept.tracked_borrow().time().clone();
+            } else {
+                let tracked (_, Tracked(now)) = w.instance_ref().look_at_clock();
+                stamp = now;
+            }
+        }
+        Tracked(stamp)
     }
 
     fn dispatch_from(&mut self, here: &PreemptGuard, me: CpuId) -> bool
@@ -264,13 +310,14 @@ impl<'a> Work<'a> {
         self.operations = 0;
         let ghost s = self.active.space();
         // The fence in `observe` comes after the change of the table: see the module.
-        let (active, Tracked(absent)) = self.active.observe(Tracked(self.stamp.borrow()));
+        let Tracked(stamp) = self.now();
+        let (active, Tracked(absent)) = self.active.observe(Tracked(&stamp));
         let ghost pages = self.gathered.all();
         let ghost mut rest = Clean { pages, ..absent.element() };
         let w = caches();
         let tracked mut fact = w.instance_ref().join(absent.element(), absent.element(), rest, &absent, &absent);
         if active.contains(me) {
-            let Tracked(mine) = flush_batch(here, me, &self.gathered, Ghost(s), Tracked(self.stamp.borrow()));
+            let Tracked(mine) = flush_batch(here, me, &self.gathered, Ghost(s), Tracked(&stamp));
             count(here, Event::LocalFlush, 1);
             proof {
                 let both = Clean { cpus: rest.cpus.union(only(me.number())), ..rest };
@@ -282,7 +329,7 @@ impl<'a> Work<'a> {
         let mut ticket = None;
         if !others.is_empty() && !suppressed(here) {
             count(here, Event::Request, others.len() as u64);
-            ticket = send(here, me, &self.gathered, others, Ghost(s), Tracked(self.stamp.borrow()));
+            ticket = send(here, me, &self.gathered, others, Ghost(s), Tracked(&stamp));
             if ticket.is_none() {
                 return false;
             }
@@ -303,7 +350,7 @@ impl<'a> Work<'a> {
             use_type_invariant(&*self);
         }
         if !self.covered {
-            return self.kept.is_empty();
+            return self.gathered.is_empty();
         }
         let answer = match &self.sent {
             Some(sent) => sent.answer(),
@@ -319,44 +366,23 @@ impl<'a> Work<'a> {
     }
 
     /// Releases what is kept: no processor translates to it.
-    #[verifier::exec_allows_no_decreases_clause]
     fn release_kept(&mut self, clean: Tracked<Caches::clean>)
         requires
             ours(clean@.instance_id()),
             old(self).suffices(clean@.element()),
             forall|c: Cpu| c < MAX_CPUS ==> #[trigger] clean@.element().cpus.contains(c),
         ensures
-            final(self).kept.size() == 0,
+            final(self).kept is None,
     {
         proof {
             use_type_invariant(&*self);
         }
-        loop
-            invariant
-                self.wf(),
-                ours(clean@.instance_id()),
-                self.suffices(clean@.element()),
-                forall|c: Cpu| c < MAX_CPUS ==> #[trigger] clean@.element().cpus.contains(c),
-            ensures
-                self.kept.size() == 0,
-                self.wf(),
-        {
-            let ghost before = *self;
-            match self.kept.pop() {
-                None => {
-                    break;
-                },
-                Some(stale) => {
-                    proof {
-                        assert(before.awaits(before.kept.at(self.kept.size() as int).gone()));
-                    }
-                    // What is kept is dropped here, and nowhere else.
-                    let (_kept, _, _) = stale.release(Tracked(clean.borrow()));
-                },
-            }
-        }
         self.covered = false;
         self.sent = None;
+        if let Some(stale) = self.kept.take() {
+            // What is kept is dropped here, and nowhere else.
+            let (_kept, _, _) = stale.release(Tracked(clean.borrow()));
+        }
         self.gathered.clear();
     }
 
@@ -440,6 +466,33 @@ impl<'a> Work<'a> {
     }
 }
 
+/// Adds to what is kept, if there is something to add to.
+#[inline(always)]
+fn gather(kept: &mut Option<Stale<Pile>>, part: Kept, Ghost(pages): Ghost<Pages>)
+    ensures
+        *old(kept) is None ==> *final(kept) is None,
+        *old(kept) matches Some(k) ==> (*final(kept) matches Some(k2) && k2.gone().space == k.gone().space && k2.gone().pages
+            == k.gone().pages.union(pages)),
+    no_unwind
+{
+    if let Some(stale) = kept {
+        stale.gather(part, Ghost(pages));
+    }
+}
+
+/// Makes room there.
+fn reserve(kept: &mut Option<Stale<Pile>>, n: usize) -> bool
+    ensures
+        *old(kept) is None ==> *final(kept) is None,
+        *old(kept) matches Some(k) ==> (*final(kept) matches Some(k2) && k2.gone() == k.gone()),
+    no_unwind
+{
+    match kept {
+        Some(stale) => stale.reserve(n),
+        None => false,
+    }
+}
+
 impl Release for Work<'_> {
     fn release(self) {
         let mut work = self;
@@ -469,26 +522,16 @@ impl<'a> Shootdown<'a> {
 
     /// Gathers an operation, and keeps what was taken out of its pages.
     ///
-    /// After [`make_room`](Self::make_room): without memory for more than a few, this stops the machine.
-    pub(crate) fn issue_with(&mut self, op: TlbFlushOp, kept: Kept) {
-        self.work.get_mut().issue_with(&op, kept);
-    }
-
-    /// [`issue_with`](Self::issue_with) for what was taken out already. Where the heap has no memory to keep more, this
-    /// waits for the answers of processors, and releases what is kept.
-    #[verifier::exec_allows_no_decreases_clause]
+    /// For items, after [`reserve`](Self::reserve): it stops the machine where there is no room.
     pub(crate) fn keep(&mut self, op: TlbFlushOp, kept: Kept) {
-        let work = self.work.get_mut();
-        while !work.make_room() {
-            cpu::relax();
-        }
-        work.issue_with(&op, kept);
+        self.work.get_mut().keep(&op, kept);
     }
 
-    /// Makes room to keep one more. Never waits; `false` says that there is no memory.
+    /// Makes room to keep `n` items more. Never waits; `false` says that there is no memory.
     #[must_use]
-    pub(crate) fn make_room(&mut self) -> bool {
-        self.work.get_mut().make_room()
+    #[inline(always)]
+    pub(crate) fn reserve(&mut self, n: usize) -> bool {
+        self.work.get_mut().reserve(n)
     }
 
     /// Notes that a change of `range` was made without a flush.
@@ -534,8 +577,9 @@ impl<'a> Shootdown<'a> {
 ///
 /// Lent by the cursor that makes the changes. More than [`FOLD_LIMIT`](super::FOLD_LIMIT) pages are folded
 /// into all. When the cursor is dropped, what was issued or is owed is flushed, every answer is waited for,
-/// and what was kept is released. Nothing waits for an answer before, for the cursor's range is locked; only `unmap` and
-/// `map_range` do, where the heap has no memory left to keep more than a few single frames.
+/// and what was kept is released. Nothing waits for an answer before, for the cursor's range is locked. What is kept needs
+/// no heap: nodes are linked through their own metadata, and more than a few items go into frames that are got before
+/// anything is changed.
 ///
 /// # Guarantees
 /// Nothing that was kept is released before every processor that could translate to it has flushed:
@@ -591,14 +635,14 @@ impl TlbFlusher<'_, '_> {
     /// flushed.
     ///
     /// # Errors
-    /// The value comes back, and nothing was gathered: there is no memory to keep more.
+    /// The value comes back, and nothing was gathered: there is no frame to keep more than a few items in.
     #[cfg_attr(verus_keep_ghost, verifier::external)]
     pub fn issue_with(&mut self, op: TlbFlushOp, kept: impl Into<Kept>) -> Result<(), Kept> {
         let kept = kept.into();
-        if !self.shootdown.make_room() {
+        if matches!(kept, Kept::Item(_)) && !self.shootdown.reserve(1) {
             return Err(kept);
         }
-        self.shootdown.issue_with(op, kept);
+        self.shootdown.keep(op, kept);
         Ok(())
     }
 }
@@ -615,7 +659,7 @@ fn suppressed(here: &PreemptGuard) -> bool {
 impl fmt::Debug for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Kept::Frame(frame) => f.debug_tuple("Frame").field(&frame.start_paddr()).finish(),
+            Kept::Item(item) => f.debug_tuple("Item").field(&item.frame.start_paddr()).finish(),
             Kept::Node(node) => f.debug_tuple("Node").field(&node.va_range()).finish(),
         }
     }
@@ -624,7 +668,15 @@ impl fmt::Debug for Kept {
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 impl From<UFrame> for Kept {
     fn from(frame: UFrame) -> Kept {
-        Kept::Frame(frame)
+        // Nobody asks what may be done with it.
+        Kept::Item(MappedItem { frame, prop: PageProperty::user(Access::None) })
+    }
+}
+
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+impl From<MappedItem> for Kept {
+    fn from(item: MappedItem) -> Kept {
+        Kept::Item(item)
     }
 }
 

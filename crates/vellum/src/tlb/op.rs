@@ -119,6 +119,16 @@ impl Batch {
         self.pages == 0
     }
 
+    /// Then it has no page.
+    pub(super) proof fn lemma_none(tracked &self)
+        requires
+            self.is_none(),
+        ensures
+            forall|p: nat| !#[trigger] self.all().contains(p),
+    {
+        use_type_invariant(self);
+    }
+
     pub(super) fn is_empty(&self) -> (r: bool)
         ensures
             r == self.is_none(),

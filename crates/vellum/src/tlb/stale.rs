@@ -34,6 +34,32 @@ impl<T> Sealed<T> {
     {
         ManuallyDrop::into_inner(self.0)
     }
+
+    /// Private to the module: whoever had the reference could take the value out.
+    #[inline(always)]
+    #[verifier::external_body]
+    fn get_mut(&mut self) -> &mut T
+        opens_invariants none
+        no_unwind
+    {
+        &mut self.0
+    }
+}
+
+/// A value to which more can be added, to be released with it.
+pub(super) trait Gather {
+    /// What can be added.
+    type Part;
+
+    /// Adds a part. It stops the machine where there is no room for it.
+    fn gather(&mut self, part: Self::Part)
+        no_unwind
+    ;
+
+    /// Makes room for `n` parts. False: no memory.
+    fn reserve(&mut self, n: usize) -> bool
+        no_unwind
+    ;
 }
 
 /// A value that was taken out of some pages of a space: it comes back to whoever shows that no processor translates to
@@ -45,39 +71,84 @@ impl<T> Sealed<T> {
 #[verifier::reject_recursive_types(T)]
 pub struct Stale<T> {
     item: Sealed<T>,
-    gone: Tracked<Caches::gone>,
-    held: Tracked<Caches::held>,
+    tok: Tracked<StaleTok>,
+}
+
+/// What is known of a value that was taken out, the right to release it, and that it was out by now.
+tracked struct StaleTok {
+    gone: Caches::gone,
+    held: Caches::held,
+    stamp: Caches::stamp,
 }
 
 impl<T> Stale<T> {
     #[verifier::type_invariant]
     closed spec fn wf(self) -> bool {
-        &&& ours(self.gone@.instance_id()) && ours(self.held@.instance_id())
-        &&& self.gone@.key() == self.held@.element()
+        let StaleTok { gone, held, stamp } = self.tok@;
+        &&& ours(gone.instance_id()) && ours(held.instance_id()) && ours(stamp.instance_id())
+        &&& gone.key() == held.element()
+        &&& stamp.element() == gone.value().time
     }
 
     /// From where it was taken, and by when.
     pub closed spec fn gone(self) -> Gone {
-        self.gone@.value()
+        self.tok@.gone.value()
     }
 
     /// Seals a value that the caller owns: so the table does no longer.
     #[inline(always)]
-    pub(super) fn new(item: T, Ghost(space): Ghost<Sid>, Ghost(pages): Ghost<Pages>, Tracked(stamp): Tracked<&Caches::stamp>) -> (r: (
-        Stale<T>,
-        Tracked<Caches::stamp>,
-    ))
-        requires
-            ours(stamp.instance_id()),
+    pub(super) fn new(item: T, Ghost(space): Ghost<Sid>, Ghost(pages): Ghost<Pages>) -> (r: Stale<T>)
         ensures
-            r.0.gone() == (Gone { space, pages, time: r.1@.element() }),
-            ours(r.1@.instance_id()),
-            r.1@.element() >= stamp.element(),
+            r.gone() == (Gone { space, pages, time: r.gone().time }),
         no_unwind
     {
         let w = caches();
-        let tracked (_, _, Tracked(now), Tracked(gone), Tracked(held)) = w.instance_ref().retire(space, pages, stamp.element(), stamp);
-        (Stale { item: Sealed::new(item), gone: Tracked(gone), held: Tracked(held) }, Tracked(now))
+        let tracked (_, Tracked(stamp)) = w.instance_ref().look_at_clock();
+        let tracked (_, _, Tracked(stamp), Tracked(gone), Tracked(held)) = w.instance_ref().retire(space, pages, stamp.element(), &stamp);
+        Stale { item: Sealed::new(item), tok: Tracked(StaleTok { gone, held, stamp }) }
+    }
+
+    /// Adds what the caller owns and was taken out of these pages: all of it had been taken out by now.
+    #[inline(always)]
+    pub(super) fn gather(&mut self, part: T::Part, Ghost(pages): Ghost<Pages>) where T: Gather
+        ensures
+            final(self).gone() == (Gone { pages: old(self).gone().pages.union(pages), time: final(self).gone().time, ..old(self).gone() }),
+        no_unwind
+    {
+        proof {
+            use_type_invariant(&*self);
+        }
+        let w = caches();
+        let ghost gone = self.gone();
+        let tracked (_, _, Tracked(stamp), Tracked(gone), Tracked(held)) = w.instance_ref().retire(
+            gone.space,
+            gone.pages.union(pages),
+            gone.time,
+            &self.tok.borrow().stamp,
+        );
+        self.item.get_mut().gather(part);
+        self.tok = Tracked(StaleTok { gone, held, stamp });
+    }
+
+    /// Makes room for `n` parts. False: no memory.
+    pub(super) fn reserve(&mut self, n: usize) -> bool where T: Gather
+        ensures
+            final(self).gone() == old(self).gone(),
+        no_unwind
+    {
+        proof {
+            use_type_invariant(&*self);
+        }
+        self.item.get_mut().reserve(n)
+    }
+
+    /// When it had been taken out.
+    pub(super) proof fn time(tracked &self) -> (tracked r: &Caches::stamp)
+        ensures
+            ours(r.instance_id()) && r.element() == self.gone().time,
+    {
+        use_type_invariant(self);
+        &self.tok.borrow().stamp
     }
 
     /// Gives the value back: no processor translates to it, nor will.
@@ -96,7 +167,8 @@ impl<T> Stale<T> {
             use_type_invariant(&self);
         }
         let w = caches();
-        let Stale { item, gone: Tracked(gone), held: Tracked(held) } = self;
+        let Stale { item, tok } = self;
+        let tracked StaleTok { gone, held, stamp: _ } = tok.get();
         let tracked released = w.instance_ref().release(gone.key(), clean.element(), clean, &gone, held);
         (item.open(), Tracked(gone), Tracked(released))
     }

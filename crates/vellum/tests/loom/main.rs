@@ -15,5 +15,6 @@ mod frames;
 mod map;
 mod nodes;
 mod readers;
+mod shootdown;
 mod support;
 mod sync;

@@ -2,13 +2,24 @@
 #![expect(unsafe_code, reason = "a watched cell is read and written through its pointer")]
 use loom::sync::Arc;
 use loom::thread;
+use vellum_machine::addr::{PAGE_SIZE, Paddr};
 use vellum_machine::primitive::{AtomicBool, Ordering, UnsafeCell, explore, take_seat};
+use vellum_machine::ptword::{self, X86_64};
 use vellum_machine::readers::{ReaderCounts, ReaderSeat};
 use vstd::prelude::Tracked;
 
 /// A permission that only the verifier would have to see.
 fn ghost<T>() -> Tracked<T> {
     Tracked::assume_new()
+}
+
+/// Changes the count of the processor that the thread is.
+fn change(counts: &ReaderCounts, change: impl Fn(u64) -> u64) {
+    let seat = ReaderSeat::take();
+    let mut current = counts.peek(&seat, ghost());
+    while let Err(now) = counts.exchange(&seat, ghost(), current, change(current)) {
+        current = now;
+    }
 }
 
 /// Something that is found through a link, and taken back once no reader is left.
@@ -37,24 +48,16 @@ impl Shared {
         self.node.with(|node| unsafe { *node })
     }
 
-    fn change(&self, change: impl Fn(u64) -> u64) {
-        let seat = ReaderSeat::take();
-        let mut current = self.counts.peek(&seat, ghost());
-        while let Err(now) = self.counts.exchange(&seat, ghost(), current, change(current)) {
-            current = now;
-        }
-    }
-
     /// What a cursor does: it counts itself, follows links, and counts itself out.
     fn visit(&self, cpu: u32) {
         take_seat(cpu);
-        self.change(|count| count + 1);
+        change(&self.counts, |count| count + 1);
         self.counts.announce();
         // As page-table words are read.
         if self.link.load(Ordering::Acquire) {
             assert_eq!(self.read(), 7);
         }
-        self.change(|count| count - 1);
+        change(&self.counts, |count| count - 1);
     }
 
     /// What an unmap does: it unlinks, looks for readers, and takes back what none of them can have.
@@ -92,5 +95,102 @@ fn readers_of_two_processors_are_all_waited_for() {
         });
         shared.retire(0..2);
         readers.into_iter().for_each(|reader| reader.join().unwrap());
+    });
+}
+
+/// As in `page_table`'s `spec.rs`: below it a word counts readers, and in multiples of it how often the last one left.
+const LEAVINGS: u64 = 0x1_0000;
+
+/// A root that links node 1, or node 2 in its place; whoever retires node 1 uses its frame for node 2 again.
+struct Tree {
+    counts: ReaderCounts,
+    /// What a node's metadata are.
+    meta: UnsafeCell<u64>,
+}
+
+// SAFETY: what may be done with the metadata, loom judges.
+unsafe impl Sync for Tree {}
+
+const ROOT: Paddr = Paddr(0);
+const NODE: Paddr = Paddr(PAGE_SIZE);
+
+impl Tree {
+    fn new() -> Arc<Tree> {
+        let tree = Tree { counts: ReaderCounts::new().0, meta: UnsafeCell::new(1) };
+        // The first look at each word, before there are threads.
+        assert_eq!([0, 1].map(|cpu| tree.counts.observe(cpu, ghost())), [0, 0]);
+        tree.meta.with(|_| ());
+        // SAFETY: nobody else has the frames.
+        unsafe {
+            ptword::store_unreachable(NODE, 0, 1, ghost());
+            ptword::store_unreachable(ROOT, 0, NODE.0 as u64 | 1, ghost());
+        }
+        Arc::new(tree)
+    }
+
+    /// `World::enter`, then `node::read_link` and what is done in the node without a lock, then `World::leave`.
+    fn visit(&self, cpu: u32) {
+        take_seat(cpu);
+        change(&self.counts, |count| count + 1);
+        self.counts.announce();
+        // SAFETY: the root stays; there is no walker.
+        if unsafe { ptword::load::<X86_64>(ROOT, 0, ghost()) } & 1 != 0 {
+            // SAFETY: readers keep the node.
+            let word = unsafe { ptword::load::<X86_64>(NODE, 0, ghost()) };
+            // SAFETY: as above, which loom judges.
+            let meta = self.meta.with(|meta| unsafe { *meta });
+            assert_eq!(word, meta, "the words and the metadata are those of one node");
+        }
+        change(&self.counts, |count| if count % LEAVINGS == 1 { count - 1 + LEAVINGS } else { count - 1 });
+    }
+
+    /// `life::unlink_child`, then `RetiredBatch::try_free` so often, then the frame is another node that is linked.
+    fn replace(&self, cpu: usize, looks: usize) {
+        // SAFETY: the root is locked; there is no walker.
+        let _ = unsafe { ptword::swap::<X86_64>(ROOT, 0, 0, ghost()) };
+        self.counts.synchronize();
+        let mut marked = u64::MAX;
+        for _ in 0..looks {
+            let count = self.counts.observe(cpu, ghost());
+            if count % LEAVINGS == 0 || count / LEAVINGS > marked {
+                // SAFETY: no reader can have the node, which loom judges.
+                self.meta.with_mut(|meta| unsafe { *meta = 2 });
+                // SAFETY: the frame is nobody's; there is no walker.
+                unsafe {
+                    ptword::store_unreachable(NODE, 0, 2, ghost());
+                    let linked = ptword::compare_exchange::<X86_64>(ROOT, 0, 0, NODE.0 as u64 | 1, ghost());
+                    assert_eq!(linked, Ok(0));
+                }
+                return;
+            }
+            marked = count / LEAVINGS;
+            thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn a_frame_is_another_node_when_its_readers_are_gone() {
+    explore(None, || {
+        let tree = Tree::new();
+        let reader = {
+            let tree = tree.clone();
+            thread::spawn(move || tree.visit(0))
+        };
+        tree.replace(0, 1);
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn a_reader_that_left_since_the_last_look_is_not_waited_for() {
+    explore(Some(3), || {
+        let tree = Tree::new();
+        let reader = {
+            let tree = tree.clone();
+            thread::spawn(move || (0..2).for_each(|_| tree.visit(0)))
+        };
+        tree.replace(0, 2);
+        reader.join().unwrap();
     });
 }

@@ -1,0 +1,321 @@
+//! Items that were taken out of a table and are kept for a while, without the heap: a few in place, the others on shelves
+//! that were got before.
+#![expect(unsafe_code, reason = "takes items apart and puts them together again, each once")]
+#![cfg_attr(not(verus_keep_ghost), allow(dead_code, unused_variables, reason = "what only the proofs use"))]
+#![allow(non_shorthand_field_patterns, reason = "the expansion of patterns in `verus!`")]
+use super::config::*;
+use super::entry::*;
+#[cfg(verus_keep_ghost)]
+use super::geometry::*;
+use super::shelf::*;
+use super::spec::*;
+use core::marker::PhantomData;
+use vellum_machine::halt::halt;
+use vellum_machine::owned::Release;
+use vstd::prelude::*;
+
+verus! {
+
+/// Items that need no shelf.
+pub const FEW: usize = 4;
+
+/// Items that were taken out of a table, kept until they are dropped together.
+///
+/// An item is kept as a word, its physical address and its level, and what it owns.
+pub(crate) struct Hoard<C: PageTableConfig> {
+    few: [u64; FEW],
+    nr_few: usize,
+    /// What the words in `few` own.
+    few_toks: Tracked<Map<int, LeafTok>>,
+    /// The shelf that is being filled, and how many of its words are in use; none: it is not there.
+    shelf: usize,
+    used: usize,
+    shelf_tok: Tracked<Option<Shelf>>,
+    full: Shelves,
+    empty: Shelves,
+    /// Items for which there is room.
+    room: usize,
+    kind: PhantomData<C>,
+}
+
+/// The word says an item, and this is what it owns.
+spec fn keeps<C: PageTableConfig>(word: u64, toks: Map<int, LeafTok>, i: int) -> bool {
+    let (pa, l) = ((word - word % 4096) as usize, (word % 4096) as nat);
+    toks.dom().contains(i) && leaf_fits::<C::Consts>(pa, l) && C::leaf_ok(toks[i], pa, l)
+}
+
+/// The first `n` words of a shelf but the first keep items.
+spec fn filled<C: PageTableConfig>(shelf: Shelf, n: int) -> bool {
+    forall|j: int| 1 <= j < n ==> keeps::<C>(#[trigger] shelf.words()[j], shelf.toks, j)
+}
+
+/// An item as a word.
+#[inline(always)]
+fn encode<C: PageTableConfig>(item: C::Item) -> (r: (u64, Tracked<LeafTok>))
+    ensures
+        leaf_fits::<C::Consts>((r.0 - r.0 % 4096) as usize, (r.0 % 4096) as nat),
+        C::leaf_ok(r.1@, (r.0 - r.0 % 4096) as usize, (r.0 % 4096) as nat),
+    no_unwind
+{
+    let (pa, l, _, tok) = C::item_into_raw(item);
+    proof {
+        lemma_leaf_fits::<C::Consts>(pa, l as nat);
+        C::Consts::consts_ok();
+    }
+    (pa as u64 + l as u64, tok)
+}
+
+/// The item of a word.
+#[inline(always)]
+fn decode<C: PageTableConfig>(word: u64, tok: Tracked<LeafTok>) -> C::Item
+    requires
+        leaf_fits::<C::Consts>((word - word % 4096) as usize, (word % 4096) as nat),
+        C::leaf_ok(tok@, (word - word % 4096) as usize, (word % 4096) as nat),
+    no_unwind
+{
+    proof {
+        C::Consts::consts_ok();
+    }
+    let l = word % 4096;
+    // Nobody asks any more what was allowed.
+    let prop = PageProperty {
+        access: Access::None,
+        user: false,
+        global: false,
+        cache: CachePolicy::WriteBack,
+        soft: SoftBits { a: false, b: false },
+    };
+    // SAFETY: these are the parts of an item that is in no table any more.
+    unsafe { C::item_from_raw((word - l) as usize, l as u8, prop, tok) }
+}
+
+impl<C: PageTableConfig> Hoard<C> {
+    #[verifier::type_invariant]
+    spec fn wf(self) -> bool {
+        &&& self.nr_few <= FEW
+        &&& forall|i: int| 0 <= i < self.nr_few ==> keeps::<C>(#[trigger] self.few@[i], self.few_toks@, i)
+        &&& self.used <= 512
+        &&& self.used > 0 ==> (self.shelf_tok@ matches Some(s) && s.at(self.shelf) && filled::<C>(s, self.used as int))
+        &&& self.full.wf() && self.empty.wf()
+        &&& forall|i: int| 0 <= i < self.full@.len() ==> filled::<C>(#[trigger] self.full@[i], 512)
+    }
+
+    #[inline(always)]
+    pub(crate) fn new() -> Self
+        no_unwind
+    {
+        Hoard {
+            few: [0, 0, 0, 0],
+            nr_few: 0,
+            few_toks: Tracked(Map::tracked_empty()),
+            shelf: 0,
+            used: 0,
+            shelf_tok: Tracked(None),
+            full: Shelves::new(),
+            empty: Shelves::new(),
+            room: FEW,
+            kind: PhantomData,
+        }
+    }
+
+    /// Gets room for `n` items. False: no memory.
+    pub(crate) fn reserve(&mut self, n: usize) -> bool
+        no_unwind
+    {
+        proof {
+            use_type_invariant(&*self);
+        }
+        while self.room < n
+            invariant
+                self.wf(),
+            decreases usize::MAX - self.room,
+        {
+            if self.room > usize::MAX - PER_SHELF {
+                return false;
+            }
+            let Some((pa, shelf)) = new_shelf() else {
+                return false;
+            };
+            self.empty.push(pa, shelf);
+            self.room += PER_SHELF;
+        }
+        true
+    }
+
+    /// Keeps an item, for which there is room: it stops the machine where there is none.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, item: C::Item)
+        no_unwind
+    {
+        proof {
+            use_type_invariant(&*self);
+        }
+        if self.room == 0 {
+            halt("more is kept than there is room for");
+        }
+        self.room -= 1;
+        let (word, Tracked(tok)) = encode::<C>(item);
+        let n = self.nr_few;
+        if n < FEW {
+            self.few[n] = word;
+            proof {
+                self.few_toks.borrow_mut().tracked_insert(n as int, tok);
+            }
+            self.nr_few = n + 1;
+        } else {
+            self.push_on_shelf(word, Tracked(tok));
+        }
+    }
+
+    fn push_on_shelf(&mut self, word: u64, Tracked(tok): Tracked<LeafTok>)
+        requires
+            leaf_fits::<C::Consts>((word - word % 4096) as usize, (word % 4096) as nat),
+            C::leaf_ok(tok, (word - word % 4096) as usize, (word % 4096) as nat),
+        no_unwind
+    {
+        proof {
+            use_type_invariant(&*self);
+        }
+        if self.used == 0 || self.used == 512 {
+            self.next_shelf();
+        }
+        proof {
+            use_type_invariant(&*self);
+        }
+        let j = self.used;
+        if j == 0 || j == 512 {
+            halt("a new shelf is full");
+        }
+        self.used = 0;
+        let tracked mut shelf = self.shelf_tok.borrow_mut().tracked_take();
+        let ghost before = shelf;
+        write(self.shelf, j, word, Tracked(&mut shelf));
+        proof {
+            shelf.toks.tracked_insert(j as int, tok);
+            *self.shelf_tok.borrow_mut() = Some(shelf);
+            assert forall|i: int| 1 <= i < j + 1 implies keeps::<C>(#[trigger] shelf.words()[i], shelf.toks, i) by {
+                if i < j {
+                    assert(keeps::<C>(before.words()[i], before.toks, i));
+                }
+            }
+        }
+        self.used = j + 1;
+    }
+
+    /// Begins another shelf, where the last one is full.
+    fn next_shelf(&mut self)
+        requires
+            old(self).used == 0 || old(self).used == 512,
+        ensures
+            final(self).used == 1,
+        no_unwind
+    {
+        proof {
+            use_type_invariant(&*self);
+        }
+        let Some((pa, shelf)) = self.empty.pop() else {
+            halt("no shelf was got before");
+        };
+        let used = self.used;
+        self.used = 0;
+        if used == 512 {
+            let tracked last = self.shelf_tok.borrow_mut().tracked_take();
+            self.full.push(self.shelf, Tracked(last));
+        }
+        self.shelf = pa;
+        self.shelf_tok = Tracked(Some(shelf.get()));
+        self.used = 1;
+    }
+
+    /// How many there are, or more.
+    spec fn size(self) -> nat {
+        self.nr_few as nat + self.used as nat + 512 * self.full@.len()
+    }
+
+    /// Takes an item out.
+    fn pop(&mut self) -> (r: Option<C::Item>)
+        ensures
+            r is Some ==> final(self).size() < old(self).size(),
+        no_unwind
+    {
+        proof {
+            use_type_invariant(&*self);
+        }
+        while self.used > 0
+            invariant
+                self.wf(),
+                self.nr_few == old(self).nr_few,
+                self.size() <= old(self).size(),
+            decreases self.full@.len(), self.used,
+        {
+            let j = self.used - 1;
+            self.used = 0;
+            let tracked mut shelf = self.shelf_tok.borrow_mut().tracked_take();
+            if j > 0 {
+                let word = read(self.shelf, j, Tracked(&shelf));
+                let tracked tok;
+                proof {
+                    assert(keeps::<C>(shelf.words()[j as int], shelf.toks, j as int));
+                    let ghost before = shelf;
+                    tok = shelf.toks.tracked_remove(j as int);
+                    assert forall|i: int| 1 <= i < j implies keeps::<C>(#[trigger] shelf.words()[i], shelf.toks, i) by {
+                        assert(keeps::<C>(before.words()[i], before.toks, i));
+                    }
+                    *self.shelf_tok.borrow_mut() = Some(shelf);
+                }
+                self.used = j;
+                return Some(decode::<C>(word, Tracked(tok)));
+            }
+            free_shelf(self.shelf, Tracked(shelf));
+            let ghost before = self.full@;
+            if let Some((pa, shelf)) = self.full.pop() {
+                proof {
+                    assert(filled::<C>(before[before.len() - 1], 512));
+                    assert forall|i: int| 0 <= i < self.full@.len() implies filled::<C>(#[trigger] self.full@[i], 512) by {
+                        assert(filled::<C>(before[i], 512));
+                    }
+                }
+                self.shelf = pa;
+                self.shelf_tok = Tracked(Some(shelf.get()));
+                self.used = 512;
+            }
+        }
+        if self.nr_few == 0 {
+            return None;
+        }
+        let n = self.nr_few - 1;
+        self.nr_few = n;
+        let word = self.few[n];
+        let tracked tok;
+        proof {
+            assert(keeps::<C>(self.few@[n as int], self.few_toks@, n as int));
+            tok = self.few_toks.borrow_mut().tracked_remove(n as int);
+        }
+        Some(decode::<C>(word, Tracked(tok)))
+    }
+}
+
+impl<C: PageTableConfig> Release for Hoard<C> {
+    fn release(self) {
+        let mut hoard = self;
+        // Each is dropped.
+        while hoard.pop().is_some()
+            decreases hoard.size(),
+        {
+        }
+        proof {
+            use_type_invariant(&hoard);
+        }
+        let Hoard { few, nr_few, few_toks, shelf, used, shelf_tok, full, empty, room, kind } = hoard;
+        let mut empty = empty;
+        while let Some((pa, shelf)) = empty.pop()
+            invariant
+                empty.wf(),
+            decreases empty@.len(),
+        {
+            free_shelf(pa, shelf);
+        }
+    }
+}
+
+} // verus!
