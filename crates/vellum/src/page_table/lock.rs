@@ -15,6 +15,8 @@ use super::subtree::*;
 use super::tree::*;
 use super::way::*;
 use super::world::World;
+use vellum_machine::addr::Paddr;
+use vellum_machine::ptword;
 use vstd::prelude::*;
 
 verus! {
@@ -341,6 +343,8 @@ pub fn lock_range<C: PageTableConfig>(
             lemma_range_lockable::<C>(Rng { top: C::Consts::LEVELS as nat, s: s as nat, e: e as nat });
         }
         let at = go_down::<C>(w, Tracked(r), top, s, e);
+        // Two lines are missing from the cache where pages are in no order: that of the lock, and that of the entry.
+        ptword::prefetch(Paddr(at.pa), entry_index::<C::Consts>(s, at.l));
         let Some(tok) = lock::<C>(w, at.pa, Tracked(r), Tracked(at.prot.borrow()), Tracked(at.info.borrow())) else {
             continue ;
         };
