@@ -123,6 +123,8 @@ impl<'a> Cursor<'a> {
 }
 
 impl<'a> CursorMut<'a> {
+    // Inlined as far as the caller: what a cursor gathers is some hundred bytes, which are made in their place.
+    #[inline(always)]
     pub(super) fn new(space: &'a VmSpace, range: Range<Vaddr>) -> Result<Self, VmSpaceError> {
         let preempt = disable_preempt();
         let inner = space.table.cursor_mut(range)?;

@@ -83,6 +83,7 @@ impl VmSpace {
     ///
     /// # Panics
     /// Its cursor does when it flushes, on a thread that is no processor.
+    #[inline]
     pub fn cursor_mut(&self, range: Range<Vaddr>) -> Result<CursorMut<'_>, VmSpaceError> {
         CursorMut::new(self, range)
     }

@@ -61,7 +61,7 @@ impl FlushOwed {
 pub struct Flushed(());
 
 /// Flushes owed that are remembered one by one.
-const OWED_INLINE: usize = 4;
+const OWED_INLINE: usize = 2;
 
 /// What was dispatched.
 struct Sent {
@@ -168,7 +168,7 @@ impl<'a> Work<'a> {
             operations: 0,
             sent: None,
             covered: false,
-            owed: [(0, 0); OWED_INLINE],
+            owed: [(0, 0), (0, 0)],
             nr_owed: 0,
             kept: None,
         }

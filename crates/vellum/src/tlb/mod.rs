@@ -71,7 +71,7 @@ pub mod testing;
 mod world;
 
 pub use flusher::{FlushOwed, Flushed, Kept, TlbFlusher};
-pub use op::{FOLD_LIMIT, TlbFlushOp};
+pub use op::{FOLD_LIMIT, RUN_LIMIT, TlbFlushOp};
 pub use statistics::{Statistics, statistics};
 
 pub(crate) use flusher::Shootdown;

@@ -12,6 +12,9 @@ verus! {
 /// The most pages that are flushed one by one; more are flushed by forgetting every translation.
 pub const FOLD_LIMIT: usize = 32;
 
+/// The most runs of adjacent pages that are told apart; more are flushed in the same way.
+pub const RUN_LIMIT: usize = 8;
+
 /// Which translations are to be forgotten.
 #[verifier::external_derive]
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,7 +50,7 @@ pub open spec fn run_ok(word: u64) -> bool {
 
 /// One of the first `len` runs has page `p`, or they are too many to be listed.
 pub open spec fn runs_have(runs: Seq<u64>, len: nat, p: nat) -> bool {
-    len > FOLD_LIMIT || exists|i: int| 0 <= i < len && #[trigger] run_has(runs[i], p)
+    len > RUN_LIMIT || exists|i: int| 0 <= i < len && #[trigger] run_has(runs[i], p)
 }
 
 /// The pages of these runs.
@@ -56,7 +59,7 @@ pub open spec fn pages_of(runs: Seq<u64>, len: nat) -> Pages {
 }
 
 /// Above the limit: everything.
-pub const EVERYTHING: usize = FOLD_LIMIT + 1;
+pub const EVERYTHING: usize = RUN_LIMIT + 1;
 
 /// Where a run starts, and where it ends.
 #[inline(always)]
@@ -72,9 +75,9 @@ pub(super) fn run_bounds(word: u64) -> (r: (Vaddr, Vaddr))
     (Vaddr(first * PAGE_SIZE), Vaddr(end * PAGE_SIZE))
 }
 
-/// Operations gathered, folded into "all" beyond [`FOLD_LIMIT`] pages.
+/// Operations gathered, folded into "all" beyond [`FOLD_LIMIT`] pages or [`RUN_LIMIT`] runs.
 pub struct Batch {
-    runs: [u64; FOLD_LIMIT],
+    runs: [u64; RUN_LIMIT],
     len: usize,
     /// Above the limit: everything.
     pages: usize,
@@ -83,7 +86,7 @@ pub struct Batch {
 impl Batch {
     #[verifier::type_invariant]
     pub closed spec fn wf(self) -> bool {
-        &&& self.len <= FOLD_LIMIT
+        &&& self.len <= RUN_LIMIT
         &&& self.pages <= FOLD_LIMIT ==> self.len <= self.pages
         &&& forall|i: int| 0 <= i < self.len ==> run_ok(#[trigger] self.runs@[i])
     }
@@ -107,11 +110,12 @@ impl Batch {
         pages_of(self.runs(), self.words())
     }
 
+    #[inline(always)]
     pub(super) const fn new() -> (r: Batch)
         ensures
             r.is_none(),
     {
-        Batch { runs: [0; FOLD_LIMIT], len: 0, pages: 0 }
+        Batch { runs: [0, 0, 0, 0, 0, 0, 0, 0], len: 0, pages: 0 }
     }
 
     /// Nothing is to be flushed.
@@ -154,7 +158,7 @@ impl Batch {
         ensures
             r == self.words(),
             r <= EVERYTHING,
-            self.runs().len() == FOLD_LIMIT,
+            self.runs().len() == RUN_LIMIT,
         no_unwind
     {
         proof {
@@ -171,10 +175,10 @@ impl Batch {
     #[inline(always)]
     pub(super) fn run(&self, i: usize) -> (r: u64)
         requires
-            i < self.words() <= FOLD_LIMIT,
+            i < self.words() <= RUN_LIMIT,
         ensures
             r == self.runs()[i as int],
-            self.runs().len() == FOLD_LIMIT,
+            self.runs().len() == RUN_LIMIT,
             run_ok(r),
         no_unwind
     {
@@ -236,7 +240,7 @@ impl Batch {
         proof {
             use_type_invariant(&*self);
         }
-        self.pages = EVERYTHING;
+        self.pages = FOLD_LIMIT + 1;
     }
 
     fn add_pages(&mut self, first: usize, pages: usize)
@@ -275,7 +279,10 @@ impl Batch {
                 return ;
             }
         }
-        // Every run has a page of its own, so there are never more than FOLD_LIMIT.
+        if n == RUN_LIMIT {
+            self.add_all();
+            return ;
+        }
         self.set_run(n, first, pages, pages, n + 1);
         proof {
             assert forall|p: nat| #[trigger] before.all().contains(p) implies self.all().contains(p) by {
@@ -291,7 +298,7 @@ impl Batch {
     /// Writes run `i`: `count` pages from page `start`, `more` of which are new.
     fn set_run(&mut self, i: usize, start: usize, count: usize, more: usize, len: usize)
         requires
-            i < len <= FOLD_LIMIT,
+            i < len <= RUN_LIMIT,
             old(self).pages + more <= FOLD_LIMIT,
             i == old(self).len || i + 1 == old(self).len,
             len == i + 1,
@@ -301,7 +308,7 @@ impl Batch {
         ensures
             final(self).words() == len,
             final(self).runs().len() == old(self).runs().len(),
-            forall|j: int| 0 <= j < FOLD_LIMIT && j != i ==> final(self).runs()[j] == old(self).runs()[j],
+            forall|j: int| 0 <= j < RUN_LIMIT && j != i ==> final(self).runs()[j] == old(self).runs()[j],
             forall|p: nat| run_has(final(self).runs()[i as int], p) <==> start <= p < start + count,
         no_unwind
     {
@@ -360,10 +367,13 @@ mod tests {
     #[test]
     fn many_fold_into_all() {
         let at = |n: usize| TlbFlushOp::Addr(Vaddr(n * 2 * PAGE_SIZE));
-        let ops: alloc::vec::Vec<_> = (0..FOLD_LIMIT).map(at).collect();
-        assert_eq!(runs(&ops).map(|runs| runs.len()), Some(FOLD_LIMIT));
-        let ops: alloc::vec::Vec<_> = (0..=FOLD_LIMIT).map(at).collect();
+        let ops: alloc::vec::Vec<_> = (0..RUN_LIMIT).map(at).collect();
+        assert_eq!(runs(&ops).map(|runs| runs.len()), Some(RUN_LIMIT));
+        let ops: alloc::vec::Vec<_> = (0..=RUN_LIMIT).map(at).collect();
         assert_eq!(runs(&ops), None);
+        let ops: alloc::vec::Vec<_> =
+            (0..FOLD_LIMIT).map(|n| TlbFlushOp::Addr(Vaddr(n * PAGE_SIZE))).collect();
+        assert_eq!(runs(&ops).map(|runs| runs.len()), Some(1));
         assert_eq!(runs(&[TlbFlushOp::All, at(1)]), None);
     }
 }

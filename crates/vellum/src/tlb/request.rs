@@ -17,7 +17,7 @@ pub open spec fn readable(ask: Ask) -> bool {
     let len = ask.words[0] as nat;
     let runs = ask.words.subrange(1, TEXT_WORDS as int);
     &&& ask.words.len() == TEXT_WORDS
-    &&& len <= FOLD_LIMIT ==> forall|i: int| 0 <= i < len ==> run_ok(#[trigger] runs[i])
+    &&& len <= RUN_LIMIT ==> forall|i: int| 0 <= i < len ==> run_ok(#[trigger] runs[i])
     &&& ask.pages == pages_of(runs, len)
 }
 
@@ -86,7 +86,7 @@ fn flush_run(
         *w == the_caches(),
         me.number() == here.cpu(),
         ours(stamp.instance_id()) && ours(before.instance_id()),
-        i < FOLD_LIMIT && i < runs.len(),
+        i < RUN_LIMIT && i < runs.len(),
         runs[i as int] == word,
         run_ok(word),
         before.element() == (Clean { pages: pages_of(runs, i), ..before.element() }),
@@ -128,7 +128,7 @@ pub(super) fn flush_batch(
 {
     let w = caches();
     let len = batch.len();
-    if len > FOLD_LIMIT {
+    if len > RUN_LIMIT {
         let r = w.forget_all(here, me, Ghost(s), Tracked(stamp));
         proof {
             assert(ISet::<nat>::full() =~= batch.all());
@@ -143,9 +143,9 @@ pub(super) fn flush_batch(
             *w == the_caches(),
             me.number() == here.cpu(),
             ours(stamp.instance_id()) && ours(fact.instance_id()),
-            len == batch.words() <= FOLD_LIMIT,
+            len == batch.words() <= RUN_LIMIT,
             runs == batch.runs(),
-            runs.len() == FOLD_LIMIT,
+            runs.len() == RUN_LIMIT,
             i <= len,
             fact.element() == (Clean { cpus: only(me.number()), space: s, pages: pages_of(runs, i as nat), time: stamp.element() }),
         decreases len - i,
@@ -177,7 +177,7 @@ impl Call for Serve {
         let ghost runs = ask.words.subrange(1, TEXT_WORDS as int);
         let len = w.read(arg, 0, Ghost(me.number()), Tracked(&asked));
         let tracked mut fact;
-        if len > FOLD_LIMIT as u64 {
+        if len > RUN_LIMIT as u64 {
             let Tracked(all) = w.forget_all(here, me, Ghost(ask.space), Tracked(&asked.stamp));
             proof {
                 assert(ISet::<nat>::full() =~= ask.pages);
@@ -200,7 +200,7 @@ impl Call for Serve {
                     readable(ask),
                     runs == ask.words.subrange(1, TEXT_WORDS as int),
                     ours(fact.instance_id()),
-                    len == ask.words[0] <= FOLD_LIMIT,
+                    len == ask.words[0] <= RUN_LIMIT,
                     i <= len,
                     fact.element() == (Clean {
                         cpus: only(me.number()),
@@ -266,7 +266,7 @@ pub(super) fn send(
     };
     proof {
         let (a, b) = (words.subrange(1, TEXT_WORDS as int), batch.runs());
-        if batch.words() <= FOLD_LIMIT {
+        if batch.words() <= RUN_LIMIT {
             assert forall|i: int| 0 <= i < batch.words() implies #[trigger] a[i] == b[i] && run_ok(a[i]) by {
                 assert(text[(1 + i) as nat]@.value == b[i]);
             }
@@ -303,7 +303,7 @@ fn write_text(w: &CacheWorld, me: CpuId, batch: &Batch, Tracked(text): Tracked<&
     ensures
         text_of(w.key(), me.number(), *final(text)),
         final(text)[0]@.value == batch.words(),
-        batch.words() <= FOLD_LIMIT ==> forall|i: int| 0 <= i < batch.words() ==> {
+        batch.words() <= RUN_LIMIT ==> forall|i: int| 0 <= i < batch.words() ==> {
             &&& #[trigger] final(text)[(1 + i) as nat]@.value == batch.runs()[i]
             &&& run_ok(batch.runs()[i])
         },
@@ -311,14 +311,14 @@ fn write_text(w: &CacheWorld, me: CpuId, batch: &Batch, Tracked(text): Tracked<&
 {
     let len = batch.len();
     w.write(me, 0, len as u64, Tracked(text));
-    if len > FOLD_LIMIT {
+    if len > RUN_LIMIT {
         return ;
     }
     let mut i = 0;
     while i < len
         invariant
             text_of(w.key(), me.number(), *text),
-            len == batch.words() <= FOLD_LIMIT,
+            len == batch.words() <= RUN_LIMIT,
             i <= len,
             text[0]@.value == len,
             forall|l: int| 0 <= l < i ==> {

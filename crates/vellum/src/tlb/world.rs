@@ -34,7 +34,7 @@ pub const SEAT: usize = 2;
 pub const TEXT: usize = 3;
 
 /// How many they are.
-pub const TEXT_WORDS: usize = 33;
+pub const TEXT_WORDS: usize = 9;
 
 /// What the invariant is about.
 pub ghost struct CacheKey {
