@@ -575,8 +575,8 @@ impl<'a> Shootdown<'a> {
 /// Gathers what is to be flushed after changes of one table, has it flushed, and keeps meanwhile what must
 /// not go.
 ///
-/// Lent by the cursor that makes the changes. More than [`FOLD_LIMIT`](super::FOLD_LIMIT) pages are folded
-/// into all. When the cursor is dropped, what was issued or is owed is flushed, every answer is waited for,
+/// Lent by the cursor that makes the changes. More than [`FOLD_LIMIT`](super::FOLD_LIMIT) pages, or
+/// [`RUN_LIMIT`](super::RUN_LIMIT) runs of adjacent ones, are folded into all. When the cursor is dropped, what was issued or is owed is flushed, every answer is waited for,
 /// and what was kept is released. Nothing waits for an answer before, for the cursor's range is locked. What is kept needs
 /// no heap: nodes are linked through their own metadata, and more than a few items go into frames that are got before
 /// anything is changed.

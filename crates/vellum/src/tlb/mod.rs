@@ -14,7 +14,7 @@
 //! # What is proved
 //!
 //! `protocol` is the machine: since when each processor has read the translations of each page that it may use, and what
-//! is gone from which pages by when. `world` and `active` tie it to the words and to what processors are told to do: no
+//! is gone from which pages by when. `world`, `ask` and `active` tie it to the words and to what processors are told to do: no
 //! step of the machine is made but beside the flush, the change of a root or the atomic access that it is about. `stale`
 //! seals what was taken out; the seal is broken with the fact that every processor is clean of it, and that comes from
 //! `request` and `flusher` alone: from having flushed, from answers, from not being in a space's set, and from not
@@ -58,6 +58,7 @@
 //! and a request allocates nothing.
 
 pub(crate) mod active;
+mod ask;
 mod flusher;
 mod op;
 mod pile;
