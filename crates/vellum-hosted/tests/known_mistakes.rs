@@ -32,7 +32,7 @@ fn mapped(space: &VmSpace, all: Range<usize>) -> Vec<(usize, usize)> {
     {
         let item = cursor.query().unwrap().item.expect("find_next stops at what is mapped");
         at = (va.0 - BASE.0) / PAGE_SIZE;
-        found.push((at, item.frame.start_paddr().0));
+        found.push((at, item.frames.start_paddr().0));
         at += 1;
         if at < all.end {
             cursor.jump(page(at)).unwrap();

@@ -104,14 +104,19 @@ fn give_back<G: PagingConsts>(nodes: Vec<DetachedNode<UserPt<G>>>) {
     wait_until(|| reclaim() < BACKLOG);
 }
 
+/// The frame of a base page.
+fn frame_of<G: PagingConsts>(item: MappedItem<G>) -> UFrame {
+    item.frames.into_frame().expect("base pages alone are mapped")
+}
+
 fn take_all<G: PagingConsts>(table: &Table<G>, range: Range<usize>) -> Haul {
     let (mut haul, mut nodes) = (Haul { pages: Vec::new(), nodes: 0 }, Vec::new());
     let mut cursor = table.cursor_mut(vas(range.clone())).unwrap();
-    let mut keep = |start: Vaddr, item: MappedItem| {
+    let mut keep = |start: Vaddr, item: MappedItem<G>| {
         let page = start.0 / PAGE_SIZE;
-        haul.pages.push((page, item.frame.start_paddr()));
+        haul.pages.push((page, item.frames.start_paddr()));
         assert!(range.contains(&page));
-        assert_eq!(page_for(item.frame), page);
+        assert_eq!(page_for(frame_of(item)), page);
     };
     while let Some(taken) = cursor.take_next(rest(&cursor)).unwrap() {
         match taken {
@@ -143,15 +148,15 @@ fn map_all<G: PagingConsts>(
     let mut map = |page| {
         let frame = Live::frame(page);
         let paddr = frame.start_paddr();
-        let old = cursor.map(MappedItem { frame, prop }).map_err(|refused| refused.error).unwrap();
-        assert!(old.is_none_or(|old| page_for(old.item.frame) == page));
+        let old = cursor.map(MappedItem::new(frame, prop)).map_err(|refused| refused.error).unwrap();
+        assert!(old.is_none_or(|old| page_for(frame_of(old.item)) == page));
         (page, paddr)
     };
     let mapped: Vec<_> = range.map(&mut map).collect();
     for (page, paddr) in &mapped {
         cursor.jump(va(*page)).unwrap();
         let item = cursor.query().unwrap().item.unwrap();
-        assert_eq!((item.frame.start_paddr(), item.prop), (*paddr, prop));
+        assert_eq!((item.frames.start_paddr(), item.prop), (*paddr, prop));
     }
     mapped
 }
@@ -180,8 +185,8 @@ fn look<G: PagingConsts>(table: &Table<G>, range: Range<usize>) -> BTreeMap<usiz
     {
         let item = cursor.query().unwrap().item.expect("something is mapped where find_next stopped");
         let page = next.0 / PAGE_SIZE;
-        found.insert(page, (item.frame.start_paddr(), item.prop));
-        assert_eq!(page_for(item.frame), page);
+        found.insert(page, (item.frames.start_paddr(), item.prop));
+        assert_eq!(page_for(frame_of(item)), page);
         at = page + 1;
         if at < range.end {
             cursor.jump(va(at)).unwrap();
@@ -310,7 +315,7 @@ fn make<G: PagingConsts>(table: &Table<G>, n: usize, prop: PageProperty) {
     let mut cursor = table.cursor_mut(vas(group::<G>(n))).unwrap();
     for page in members::<G>(n) {
         cursor.jump(va(page)).unwrap();
-        assert!(cursor.map(MappedItem { frame: Live::frame(page), prop }).is_ok());
+        assert!(cursor.map(MappedItem::new(Live::frame(page), prop)).is_ok());
     }
 }
 
@@ -320,8 +325,9 @@ fn read<G: PagingConsts>(table: &Table<G>, n: usize) -> bool {
     let items = members::<G>(n).map(|page| {
         cursor.jump(va(page)).unwrap();
         let item = cursor.query().unwrap().item?;
-        assert_eq!(page_for(item.frame), page);
-        Some(item.prop)
+        let prop = item.prop;
+        assert_eq!(page_for(frame_of(item)), page);
+        Some(prop)
     });
     assert!(items.iter().all(|item| *item == items[0]), "half of a change was seen: {items:?}");
     items[0].is_some()
@@ -331,7 +337,7 @@ fn read<G: PagingConsts>(table: &Table<G>, n: usize) -> bool {
 fn read_page<G: PagingConsts>(table: &Table<G>, page: usize) {
     let slot = table.cursor(vas(page..page + 1)).unwrap().query().unwrap();
     assert_eq!(slot.range, vas(page..page + 1));
-    assert!(slot.item.is_none_or(|item| page_for(item.frame) == page));
+    assert!(slot.item.is_none_or(|item| page_for(frame_of(item)) == page));
 }
 
 /// Counts a writer until it is done, or has panicked.

@@ -84,7 +84,7 @@ fn map_clean(table: &Table, frames: &[UFrame]) {
     let mut cursor = table.cursor_mut(all()).unwrap();
     for frame in frames {
         frame.writer().write_val(&0_u64).unwrap();
-        assert!(cursor.map(MappedItem { frame: frame.clone(), prop: RW }).is_ok_and(|old| old.is_none()));
+        assert!(cursor.map(MappedItem::new(frame.clone(), RW)).is_ok_and(|old| old.is_none()));
     }
 }
 

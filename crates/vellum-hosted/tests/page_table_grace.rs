@@ -21,7 +21,7 @@ type Table = PageTable<UserPt<TinyTree>>;
 fn table() -> Table {
     let table = Table::new().unwrap();
     let mut cursor = table.cursor_mut(FAR).unwrap();
-    let item = MappedItem { frame: user_frame(), prop: PageProperty::user(Access::RW) };
+    let item = MappedItem::new(user_frame(), PageProperty::user(Access::RW));
     assert!(cursor.map(item).is_ok());
     drop(cursor);
     table
@@ -30,7 +30,7 @@ fn table() -> Table {
 /// Maps a page, takes it out again, and returns the emptied node.
 fn retire_a_node(table: &Table) -> RetiredNode {
     let mut cursor = table.cursor_mut(Vaddr(0)..Vaddr(4 * PAGE_SIZE)).unwrap();
-    let item = MappedItem { frame: user_frame(), prop: PageProperty::user(Access::RW) };
+    let item = MappedItem::new(user_frame(), PageProperty::user(Access::RW));
     assert!(cursor.map(item).is_ok());
     cursor.jump(Vaddr(0)).unwrap();
     drop(cursor);

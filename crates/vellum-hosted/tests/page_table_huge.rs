@@ -415,7 +415,7 @@ fn a_user_table_links_the_kernels_nodes() {
         let refusal = user.cursor_mut(vas::<FourLevel>(7..8)).err();
         assert_eq!(refusal, Some(PageTableError::OutOfRange { va: va::<FourLevel>(8) }));
         let mut cursor = user.cursor_mut(Vaddr(0x1000)..Vaddr(0x2000)).unwrap();
-        let mine = MappedItem { frame: user_frame(), prop: PageProperty::user(Access::RW) };
+        let mine = MappedItem::new(user_frame(), PageProperty::user(Access::RW));
         assert!(cursor.map(mine).is_ok_and(|old| old.is_none()));
         drop(cursor);
         let mut cursor = kernel.cursor_mut(vas::<FourLevel>(7..8)).unwrap();

@@ -288,16 +288,16 @@ impl Model {
         Model { pages: BTreeMap::new(), frames: segment.clone().collect(), segment }
     }
 
-    fn item(&self, frame: usize, prop: PageProperty) -> MappedItem {
-        MappedItem { frame: self.frames[frame].clone(), prop }
+    fn item<G: PagingConsts>(&self, frame: usize, prop: PageProperty) -> MappedItem<G> {
+        MappedItem::new(self.frames[frame].clone(), prop)
     }
 
     fn first(&self, range: Range<usize>) -> Option<usize> {
         self.pages.range(range).next().map(|(page, _)| *page)
     }
 
-    fn assert_is(&self, item: &MappedItem, frame: usize, prop: PageProperty) {
-        assert_eq!((item.frame.start_paddr(), item.prop), (self.frames[frame].start_paddr(), prop));
+    fn assert_is<G: PagingConsts>(&self, item: &MappedItem<G>, frame: usize, prop: PageProperty) {
+        assert_eq!((item.frames.start_paddr(), item.prop), (self.frames[frame].start_paddr(), prop));
     }
 
     /// The model has two counts of each frame, and each mapping one.
@@ -508,7 +508,7 @@ impl<'a, G: Shape> Session<'a, G> {
         let segment = self.model.segment.slice(bytes).unwrap();
         let run = segment.start_paddr()..segment.end_paddr();
         let mut replaced = Vec::new();
-        let mut sink = |at, old: Replaced<MappedItem>| replaced.push((at, old));
+        let mut sink = |at, old: Replaced<MappedItem<G>>| replaced.push((at, old));
         let cursor = &mut self.cursor;
         let outcome = with_failure(nth, || cursor.map_range(MappedRange { segment, prop }, &mut sink));
         if let Err(refused) = outcome {
@@ -744,7 +744,7 @@ fn one_frame_can_be_mapped_everywhere() {
         let table = PageTable::<UserPt<TinyTree>>::new().unwrap();
         let mut cursor = table.cursor_mut(vas(0..TinyTree::TOP)).unwrap();
         for _ in 0..TinyTree::TOP {
-            let item = MappedItem { frame: frame.clone(), prop: PageProperty::user(Access::R) };
+            let item = MappedItem::new(frame.clone(), PageProperty::user(Access::R));
             assert!(cursor.map(item).is_ok_and(|old| old.is_none()));
         }
         assert_eq!(frame.reference_count(), 1 + TinyTree::TOP as u64);

@@ -48,7 +48,7 @@ fn look(table: &User, range: Range<usize>) -> Vec<(usize, Paddr, PageProperty)> 
     for page in range {
         cursor.jump(va(page)).unwrap();
         let item = cursor.query().unwrap().item;
-        found.extend(item.map(|item| (page, item.frame.start_paddr(), item.prop)));
+        found.extend(item.map(|item| (page, item.frames.start_paddr(), item.prop)));
     }
     found
 }
@@ -154,7 +154,7 @@ fn a_sink_that_panics_keeps_what_was_mapped_and_drops_the_rest() {
         let mut cursor = table.cursor_mut(vas(10..20)).unwrap();
         let mut seen = Vec::new();
         let mut sink = |at, replaced: Replaced<MappedItem>| {
-            seen.push((at, replaced.item.frame.start_paddr()));
+            seen.push((at, replaced.item.frames.start_paddr()));
             assert!(seen.len() < 2, "the second is too much");
         };
         let range = MappedRange { segment: new.clone(), prop: RW };
@@ -288,10 +288,10 @@ fn what_was_mapped_as_a_range_comes_back() {
         let mut taken = Vec::new();
         while let Some(fragment) = cursor.take_next((BIG * PAGE_SIZE) - cursor.virt_addr().0).unwrap() {
             match fragment {
-                Fragment::Leaf { va, item, .. } => taken.push((va, item.frame)),
+                Fragment::Leaf { va, item, .. } => taken.push((va, item.frames.into_frame().unwrap())),
                 Fragment::Node(mut node) => {
                     while let Some((va, item, _)) = node.next_leaf() {
-                        taken.push((va, item.frame));
+                        taken.push((va, item.frames.into_frame().unwrap()));
                     }
                 }
             }

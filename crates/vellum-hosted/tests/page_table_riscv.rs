@@ -81,12 +81,12 @@ fn every_property<S: PagingConsts, X: Extensions>(hart: Hart) {
     let range = va..Vaddr(va.0 + PAGE_SIZE);
     let mut held = 0;
     for prop in properties() {
-        let item = MappedItem { frame: frame.clone(), prop };
+        let item = MappedItem::new(frame.clone(), prop);
         let outcome = table.cursor_mut(range.clone()).unwrap().map(item);
         if !RiscVEntry::<S, X>::can_hold(prop) {
             let refused = outcome.err().expect("no entry can say that");
             assert_eq!(refused.error, PageTableError::Unrepresentable { prop });
-            assert_eq!((refused.item.prop, refused.item.frame.start_paddr()), (prop, frame.start_paddr()));
+            assert_eq!((refused.item.prop, refused.item.frames.start_paddr()), (prop, frame.start_paddr()));
             continue;
         }
         drop(outcome.map_err(|refused| refused.error).unwrap());
@@ -245,7 +245,7 @@ fn a_handler_notes_what_hardware_leaves_to_it() {
         let frame = user_frame();
         let range = Vaddr(0x4000)..Vaddr(0x6000);
         let mut cursor = table.cursor_mut(range.clone()).unwrap();
-        let item = MappedItem { frame: frame.clone(), prop: PageProperty::user(Access::RW) };
+        let item = MappedItem::new(frame.clone(), PageProperty::user(Access::RW));
         assert!(cursor.map(item).is_ok());
         cursor.jump(range.start).unwrap();
         let root = table.root_paddr();
@@ -285,7 +285,7 @@ fn a_hart_notes_accesses_where_it_can() {
         let frame = user_frame();
         let va = Vaddr(0x7000_0000_0000);
         let mut cursor = table.cursor_mut(va..Vaddr(va.0 + PAGE_SIZE)).unwrap();
-        let item = MappedItem { frame: frame.clone(), prop: PageProperty::user(Access::RWX) };
+        let item = MappedItem::new(frame.clone(), PageProperty::user(Access::RWX));
         assert!(cursor.map(item).is_ok());
         cursor.jump(va).unwrap();
         let hart = Hart::FULL.in_mode(Mode::User);
@@ -327,11 +327,11 @@ fn x86_64_says_what_it_cannot_say() {
         let range = Vaddr(0x8000)..Vaddr(0x9000);
         let mut cursor = table.cursor_mut(range.clone()).unwrap();
         let prop = user.with_access(Access::X);
-        let refused = cursor.map(MappedItem { frame: frame.clone(), prop }).err().unwrap();
+        let refused = cursor.map(MappedItem::new(frame.clone(), prop)).err().unwrap();
         assert_eq!(refused.error, PageTableError::Unrepresentable { prop });
         assert_eq!(refused.error.to_string(), format!("no entry of this table can say {prop:?}"));
         drop(refused);
-        assert!(cursor.map(MappedItem { frame: frame.clone(), prop: user }).is_ok());
+        assert!(cursor.map(MappedItem::new(frame.clone(), user)).is_ok());
         cursor.jump(range.start).unwrap();
         let refused = cursor.protect_next(PAGE_SIZE, |_| prop);
         assert_eq!(refused, Err(PageTableError::Unrepresentable { prop }));

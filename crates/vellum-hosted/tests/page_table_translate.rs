@@ -65,7 +65,7 @@ fn who_looks_while_others_change_finds_what_was_there() {
                 let n = round % PAGES;
                 let page = va(n)..Vaddr(va(n).0 + PAGE_SIZE);
                 let mut cursor = table.cursor_mut(page).unwrap();
-                let item = MappedItem { frame: frames[n].clone(), prop: RW };
+                let item = MappedItem::new(frames[n].clone(), RW);
                 assert!(cursor.map(item).map_err(|refused| refused.error).unwrap().is_none());
                 drop(cursor);
                 let mut cursor = table.cursor_mut(Vaddr(0)..Vaddr(512 * 512 * PAGE_SIZE)).unwrap();

@@ -49,7 +49,7 @@ fn user_table(pages: impl Iterator<Item = usize>) -> PageTable<UserPtConfig> {
     let table = PageTable::new().unwrap();
     for page in pages {
         let mut cursor = table.cursor_mut(vas(USER, page..page + 1)).unwrap();
-        cursor.map(MappedItem { frame: user_frame(), prop: RW }).unwrap();
+        cursor.map(MappedItem::new(user_frame(), RW)).unwrap();
     }
     table
 }

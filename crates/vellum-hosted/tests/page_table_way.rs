@@ -17,7 +17,7 @@ fn vas(pages: Range<usize>) -> Range<Vaddr> {
 }
 
 fn item() -> MappedItem {
-    MappedItem { frame: user_frame(), prop: PageProperty::user(Access::RW) }
+    MappedItem::new(user_frame(), PageProperty::user(Access::RW))
 }
 
 fn user_table(test: impl FnOnce(&PageTable<UserPtConfig>) + Send) {

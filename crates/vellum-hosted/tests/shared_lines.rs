@@ -73,7 +73,7 @@ fn session(space: &VmSpace, range: Range<usize>, frames: &[UFrame]) {
     let mut cursor = space.cursor_mut(pages(range.clone())).unwrap();
     cursor.jump(page(range.start + 1)).unwrap();
     for frame in frames {
-        cursor.map(MappedItem { frame: frame.clone(), prop: PageProperty::user(Access::RW) }).unwrap();
+        cursor.map(MappedItem::new(frame.clone(), PageProperty::user(Access::RW))).unwrap();
     }
     cursor.jump(page(range.start + 1)).unwrap();
     assert!(cursor.query().unwrap().item.is_some());
@@ -197,7 +197,7 @@ fn a_single_page_needs_no_heap() {
         let once = || {
             session(&space, range_of(0), std::slice::from_ref(&frame));
             let mut cursor = table.cursor_mut(Vaddr(0)..Vaddr(PAGE_SIZE)).unwrap();
-            let item = MappedItem { frame: frame.clone(), prop: PageProperty::user(Access::RW) };
+            let item = MappedItem::new(frame.clone(), PageProperty::user(Access::RW));
             assert!(cursor.map(item).unwrap().is_none());
             cursor.jump(Vaddr(0)).unwrap();
             let taken = cursor.take_next(PAGE_SIZE).unwrap();

@@ -62,10 +62,10 @@ fn the_whole_of_user_space_is_a_range() {
         assert_eq!(cursor.virt_addr(), USER_TOP);
         assert_eq!(cursor.query().err(), Some(VmSpaceError::OutOfRange { va: USER_TOP }));
         let spare = item(Access::RW);
-        let paddr = spare.frame.start_paddr();
+        let paddr = spare.frames.start_paddr();
         let refused = cursor.map(spare).unwrap_err();
         assert!(matches!(refused.error, VmSpaceError::OutOfRange { .. }));
-        assert_eq!(refused.item.frame.start_paddr(), paddr);
+        assert_eq!(refused.item.frames.start_paddr(), paddr);
         drop(cursor);
         store(Vaddr(0), 1).unwrap();
         store(Vaddr(USER_TOP.0 - 8), 2).unwrap();

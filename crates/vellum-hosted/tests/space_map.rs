@@ -20,7 +20,7 @@ fn user_code_sees_what_is_mapped() {
         let frame = user_frame();
         frame.writer().write_val(&0xfeed_u64).unwrap();
         let mut cursor = space.cursor_mut(pages(0..1)).unwrap();
-        cursor.map(MappedItem { frame: frame.clone(), prop: PageProperty::user(Access::RW) }).unwrap();
+        cursor.map(MappedItem::new(frame.clone(), PageProperty::user(Access::RW))).unwrap();
         assert_eq!(cursor.virt_addr(), page(1));
         drop(cursor);
         assert_eq!(load(page(0)), Ok(0xfeed));
@@ -38,7 +38,7 @@ fn a_query_tells_slot_item_and_use() {
         let frame = user_frame();
         let mut cursor = space.cursor_mut(pages(0..4)).unwrap();
         cursor.jump(page(2)).unwrap();
-        cursor.map(MappedItem { frame: frame.clone(), prop }).unwrap();
+        cursor.map(MappedItem::new(frame.clone(), prop)).unwrap();
         drop(cursor);
         let query = |n| {
             let mut cursor = space.cursor(pages(0..4)).unwrap();
@@ -50,7 +50,7 @@ fn a_query_tells_slot_item_and_use() {
         assert_eq!(slot.range, pages(2..3));
         assert!(!slot.ad.accessed && !slot.ad.dirty);
         let item = slot.item.unwrap();
-        assert_eq!((item.frame.start_paddr(), item.prop), (frame.start_paddr(), prop));
+        assert_eq!((item.frames.start_paddr(), item.prop), (frame.start_paddr(), prop));
         let byte = space.translate(Vaddr(page(2).0 + 9)).unwrap();
         assert_eq!((byte.paddr.0, byte.prop, byte.level), (frame.start_paddr().0 + 9, prop, 1));
         assert_eq!(space.translate(page(1)), None);
@@ -216,7 +216,7 @@ fn a_segment_is_mapped_at_once_and_what_it_replaces_is_not_seen_any_more() {
         let mut cursor = space.cursor(pages(0..20)).unwrap();
         for (n, frame) in frames.into_iter().enumerate() {
             cursor.jump(page(n)).unwrap();
-            assert_eq!(cursor.query().unwrap().item.unwrap().frame.start_paddr(), frame);
+            assert_eq!(cursor.query().unwrap().item.unwrap().frames.start_paddr(), frame);
         }
         drop(cursor);
         assert_eq!(count_free(), free - 10);

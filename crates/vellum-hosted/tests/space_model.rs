@@ -94,7 +94,7 @@ fn map(space: &VmSpace, model: &mut Model, range: Range<usize>, prop: PageProper
     let mut cursor = space.cursor_mut(pages(range.clone())).unwrap();
     for n in range {
         let frame = user_frame();
-        cursor.map(MappedItem { frame: frame.clone(), prop }).unwrap();
+        cursor.map(MappedItem::new(frame.clone(), prop)).unwrap();
         assert_eq!(cursor.virt_addr(), page(n + 1));
         model.map(n, frame, prop);
     }

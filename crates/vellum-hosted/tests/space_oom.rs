@@ -50,7 +50,7 @@ fn steps(space: &VmSpace, model: &mut Model) -> Result<(), VmSpaceError> {
 
 fn item_or(error: VmSpaceError) -> Result<vellum::space::MappedItem, VmSpaceError> {
     let frame = try_user_frame().ok_or(error)?;
-    Ok(vellum::space::MappedItem { frame, prop: PageProperty::user(Access::RW) })
+    Ok(vellum::space::MappedItem::new(frame, PageProperty::user(Access::RW)))
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn nothing_left_at_all() {
             let n = (fault.addr.0 - BASE.0) / PAGE_SIZE;
             let frame = try_user_frame().ok_or(FaultError::NoMemory)?;
             let prop = PageProperty::user(Access::RW);
-            space.cursor_mut(pages(n..n + 1))?.map(vellum::space::MappedItem { frame, prop })?;
+            space.cursor_mut(pages(n..n + 1))?.map(vellum::space::MappedItem::new(frame, prop))?;
             Ok(())
         });
         let mut touched = 0;

@@ -76,7 +76,7 @@ fn a_replaced_page_is_seen_on_the_other_processor() {
             let frame = user_frame();
             frame.writer().write_val(&99_u64).unwrap();
             let mut cursor = space.cursor_mut(pages(0..1)).unwrap();
-            cursor.map(MappedItem { frame, prop: PageProperty::user(Access::R) }).unwrap();
+            cursor.map(MappedItem::new(frame, PageProperty::user(Access::R))).unwrap();
         });
         assert_eq!(seen, Some(99));
     });
@@ -194,7 +194,7 @@ fn activation_races_with_shootdown() {
                     let frame = user_frame();
                     frame.writer().write_val(&round).unwrap();
                     let mut cursor = space.cursor_mut(pages(0..1)).unwrap();
-                    cursor.map(MappedItem { frame, prop: PageProperty::user(Access::R) }).unwrap();
+                    cursor.map(MappedItem::new(frame, PageProperty::user(Access::R))).unwrap();
                     drop(cursor);
                     current.store(round, Ordering::SeqCst);
                 }

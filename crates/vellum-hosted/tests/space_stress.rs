@@ -37,7 +37,7 @@ fn tag(n: usize) -> u64 {
 fn tagged(n: usize) -> MappedItem {
     let frame = user_frame();
     frame.writer().write_val(&tag(n)).unwrap();
-    MappedItem { frame, prop: PageProperty::user(Access::RW) }
+    MappedItem::new(frame, PageProperty::user(Access::RW))
 }
 
 /// Half of the pages are in the first node, half in the next.

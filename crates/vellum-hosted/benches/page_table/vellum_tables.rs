@@ -16,7 +16,7 @@ fn vas(base: usize, pages: Range<usize>) -> Range<Vaddr> {
 }
 
 fn item(frames: &Frames, frame: usize) -> MappedItem {
-    MappedItem { frame: frames.frame(frame).clone(), prop: PageProperty::user(Access::RW) }
+    MappedItem::new(frames.frame(frame).clone(), PageProperty::user(Access::RW))
 }
 
 fn run(frames: &Frames, numbers: Range<usize>) -> MappedRange {

@@ -16,7 +16,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 use uses::*;
-use vellum::frame::UFrame;
 use vellum::frame::allocator;
 use vellum::page_table::{
     AccessedDirty, CursorMut, DetachedNode, FourLevel, Fragment, PageProperty, PageTable, PageTableConfig,
@@ -71,7 +70,7 @@ const EVENTS: [Event; 14] = [
 struct World<U: Use> {
     table: Table<U>,
     model: Mutex<Model>,
-    frames: Vec<UFrame>,
+    frames: Frames,
     done: AtomicUsize,
     total: usize,
     events: [AtomicUsize; EVENTS.len()],
@@ -86,11 +85,6 @@ impl<U: Use> World<U> {
     fn check_events(&self) {
         for event in EVENTS {
             let least = match event {
-                Event::MappedHuge | Event::HugeLeaf | Event::Misaligned | Event::Occupied
-                    if U::LEVELS == 1 =>
-                {
-                    0
-                }
                 Event::NoMemory | Event::Node | Event::Noted | Event::Used | Event::HugeLeaf => {
                     self.total / 10_000
                 }
@@ -499,7 +493,7 @@ fn sequence<U: Use>() {
     let world = machine.run_on(CpuId::BOOT, || World::<U> {
         table: PageTable::new().expect("there is memory"),
         model: Mutex::default(),
-        frames: (0..FRAMES).map(|_| user_frame()).collect(),
+        frames: Frames::new::<U::Shape>(FRAMES, if U::COUNTED { U::LEVELS } else { 1 }),
         done: AtomicUsize::new(0),
         total,
         events: [const { AtomicUsize::new(0) }; EVENTS.len()],
@@ -512,16 +506,20 @@ fn sequence<U: Use>() {
         drop(session);
         world.check_events();
         let model = world.model();
-        for frame in world.frames.iter().filter(|_| U::COUNTED) {
+        for frame in world.frames.each().filter(|_| U::COUNTED) {
             let pa = frame.start_paddr().0;
-            let mappings = model.mapped.values().filter(|mapped| mapped.pa == pa).count() as u64;
-            assert_eq!(frame.reference_count(), 1 + mappings, "handles of {pa:#x}");
+            let maps = |mapped: &&Mapped| {
+                (mapped.pa..mapped.pa + pages_in::<U::Shape>(mapped.level) * PAGE_SIZE).contains(&pa)
+            };
+            let mappings = model.mapped.values().filter(maps).count() as u64;
+            // One in `frames`, and the one that is looked at.
+            assert_eq!(frame.reference_count(), 2 + mappings, "handles of {pa:#x}");
         }
         drop(model);
         let World { table, frames, .. } = world;
         let kept = kept::<U>(&table);
         drop(table);
-        assert!(frames.iter().all(|frame| frame.reference_count() == 1));
+        assert!(frames.each().all(|frame| frame.reference_count() == 2));
         drop(frames);
         assert_eq!(count_free(), before - kept, "frames were lost or won");
     });

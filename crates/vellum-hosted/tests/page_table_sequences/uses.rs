@@ -1,7 +1,7 @@
 //! Tables of two uses and two shapes, and choices that a seed decides.
-use crate::page_table_support::pages_of;
+use crate::page_table_support::{huge_segment, pages_of, user_frame};
 use std::ops::Range;
-use vellum::frame::UFrame;
+use vellum::frame::{UFrame, USegment};
 use vellum::page_table::{
     Access, FourLevel, KernelPt, MappedItem, PageProperty, PageTable, PageTableConfig, PagingConsts,
     SoftBits, TinyTree, Untracked, UserPt,
@@ -50,6 +50,8 @@ pub trait Shape: PagingConsts {
     fn page(random: &mut Random) -> usize;
     /// One past the last page that is used.
     const PAGES: usize;
+    /// The highest level of a huge page for which there are frames.
+    const LEVELS_OF_FRAMES: u8;
 }
 
 impl Shape for TinyTree {
@@ -58,6 +60,7 @@ impl Shape for TinyTree {
     }
 
     const PAGES: usize = 16;
+    const LEVELS_OF_FRAMES: u8 = 2;
 }
 
 impl Shape for FourLevel {
@@ -67,6 +70,35 @@ impl Shape for FourLevel {
     }
 
     const PAGES: usize = 1 << 19;
+    const LEVELS_OF_FRAMES: u8 = 2;
+}
+
+/// What is mapped, again and again.
+pub struct Frames {
+    pub base: Vec<UFrame>,
+    /// Of huge pages, each of a level above 1.
+    pub huge: Vec<(u8, USegment)>,
+}
+
+impl Frames {
+    /// Takes `many` frames, and a quarter as many huge pages of each level up to `levels`.
+    pub fn new<G: PagingConsts>(many: usize, levels: u8) -> Frames {
+        let huge = |level| (0..many / 4).map(move |_| (level, huge_segment(pages_in::<G>(level))));
+        Frames {
+            base: (0..many).map(|_| user_frame()).collect(),
+            huge: (2..=levels).flat_map(huge).collect(),
+        }
+    }
+
+    /// The huge pages of a level.
+    fn of_level(&self, level: u8) -> impl Iterator<Item = &USegment> {
+        self.huge.iter().filter(move |(of, _)| *of == level).map(|(_, segment)| segment)
+    }
+
+    /// A handle more of every frame.
+    pub fn each(&self) -> impl Iterator<Item = UFrame> {
+        self.base.iter().cloned().chain(self.huge.iter().flat_map(|(_, segment)| segment.clone()))
+    }
 }
 
 /// A use of a table, and what is mapped in it.
@@ -75,7 +107,7 @@ pub trait Use {
     type Config: PageTableConfig<Consts = Self::Shape>;
     /// The highest level of a page.
     const LEVELS: u8;
-    fn item(frames: &[UFrame], random: &mut Random, level: u8, prop: PageProperty) -> Item<Self>;
+    fn item(frames: &Frames, random: &mut Random, level: u8, prop: PageProperty) -> Item<Self>;
     /// Its physical address, level and property.
     fn parts(item: &Item<Self>) -> (usize, u8, PageProperty);
     /// Whether what is mapped has counts.
@@ -90,15 +122,19 @@ pub struct User<G>(G);
 impl<G: Shape> Use for User<G> {
     type Shape = G;
     type Config = UserPt<G>;
-    const LEVELS: u8 = 1;
+    const LEVELS: u8 = G::LEVELS_OF_FRAMES;
     const COUNTED: bool = true;
 
-    fn item(frames: &[UFrame], random: &mut Random, _level: u8, prop: PageProperty) -> MappedItem {
-        MappedItem { frame: frames[random.below(frames.len())].clone(), prop }
+    fn item(frames: &Frames, random: &mut Random, level: u8, prop: PageProperty) -> MappedItem<G> {
+        if level == 1 {
+            return MappedItem::new(frames.base[random.below(frames.base.len())].clone(), prop);
+        }
+        let huge: Vec<_> = frames.of_level(level).collect();
+        MappedItem::huge(huge[random.below(huge.len())].clone(), prop).expect("it is a huge page")
     }
 
-    fn parts(item: &MappedItem) -> (usize, u8, PageProperty) {
-        (item.frame.start_paddr().0, 1, item.prop)
+    fn parts(item: &MappedItem<G>) -> (usize, u8, PageProperty) {
+        (item.frames.start_paddr().0, item.frames.level(), item.prop)
     }
 }
 
@@ -110,7 +146,7 @@ impl<G: Shape> Use for Kernel<G> {
     const LEVELS: u8 = G::MAX_LEAF_LEVEL;
     const COUNTED: bool = false;
 
-    fn item(_: &[UFrame], random: &mut Random, level: u8, prop: PageProperty) -> Untracked<G> {
+    fn item(_: &Frames, random: &mut Random, level: u8, prop: PageProperty) -> Untracked<G> {
         let pa = random.below(8) * pages_in::<G>(level) * PAGE_SIZE;
         Untracked::new(Paddr(pa), level, prop).expect("the page can be mapped")
     }

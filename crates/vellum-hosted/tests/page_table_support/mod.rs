@@ -88,6 +88,12 @@ pub fn user_segment(frames: usize) -> USegment {
     FrameAllocOptions::new().alloc_segment(frames).expect("frames are free").into()
 }
 
+/// Frames of zeros that one huge page can map.
+pub fn huge_segment(frames: usize) -> USegment {
+    let aligned = FrameAllocOptions::new().aligned_to(frames * PAGE_SIZE).expect("it is a power of two");
+    aligned.alloc_segment(frames).expect("frames are free").into()
+}
+
 /// The pages in a range of addresses from `base` on.
 pub fn pages_of(base: usize, range: &Range<Vaddr>) -> Range<usize> {
     assert!(range.start.0.is_multiple_of(PAGE_SIZE) && range.end.0.is_multiple_of(PAGE_SIZE));

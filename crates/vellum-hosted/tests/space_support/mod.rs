@@ -70,7 +70,7 @@ pub fn pages(range: Range<usize>) -> Range<Vaddr> {
 }
 
 pub fn item(access: Access) -> MappedItem {
-    MappedItem { frame: user_frame(), prop: PageProperty::user(access) }
+    MappedItem::new(user_frame(), PageProperty::user(access))
 }
 
 /// Maps new frames at pages.

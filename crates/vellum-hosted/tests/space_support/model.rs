@@ -44,7 +44,7 @@ impl Model {
         prop: PageProperty,
     ) -> Result<(), VmSpaceError> {
         let mut cursor = space.cursor_mut(page(n)..page(n + 1))?;
-        let item = MappedItem { frame: frame.clone(), prop };
+        let item = MappedItem::new(frame.clone(), prop);
         cursor.map(item).map_err(|refused| refused.error)?;
         drop(cursor);
         self.map(n, frame, prop);
@@ -64,7 +64,7 @@ impl Model {
             let slot = cursor.query().unwrap();
             assert_eq!(slot.range, page(*n)..page(n + 1));
             let item = slot.item.expect("something is mapped where find_next stopped");
-            assert_eq!((item.frame.start_paddr(), item.prop), (frame.start_paddr(), *prop));
+            assert_eq!((item.frames.start_paddr(), item.prop), (frame.start_paddr(), *prop));
             at = n + 1;
             if at < range.end {
                 cursor.jump(page(at)).unwrap();

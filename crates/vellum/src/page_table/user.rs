@@ -5,37 +5,22 @@
 use super::config::*;
 use super::entry::*;
 use super::geometry::*;
+use super::item::*;
 use super::native::*;
 use super::run::*;
 use super::spec::*;
 #[cfg(verus_keep_ghost)]
+use crate::frame::AnyUFrameMeta;
+use crate::frame::Segment;
+#[cfg(verus_keep_ghost)]
 use crate::frame::segment::covers;
-use crate::frame::shared::clone_raw;
-use crate::frame::table::*;
+#[cfg(verus_keep_ghost)]
 use crate::frame::token::*;
-use crate::frame::{AnyUFrameMeta, Frame, Segment, USegment};
 use core::marker::PhantomData;
 use vellum_machine::addr::*;
 use vstd::prelude::*;
 
 verus! {
-
-/// What is mapped into user space: a frame with untyped contents, and what may be done with it.
-pub struct MappedItem {
-    /// The frame; the mapping owns one count of it.
-    pub frame: Frame<dyn AnyUFrameMeta>,
-    /// What may be done.
-    pub prop: PageProperty,
-}
-
-/// Base pages that are mapped into user space together: frames that follow each other, with untyped contents, and what
-/// may be done with each.
-pub struct MappedRange {
-    /// The frames; the mappings own one count of each.
-    pub segment: USegment,
-    /// What may be done.
-    pub prop: PageProperty,
-}
 
 /// User space: the lower half of a tree of shape `G`, with entries of format `E`.
 pub struct UserPt<G, E = NativeEntry<G>>(PhantomData<(G, E)>);
@@ -49,7 +34,7 @@ unsafe impl<G: PagingConsts, E: PageTableEntry<G>> PageTableConfig for UserPt<G,
 
     type Entry = E;
 
-    type Item = MappedItem;
+    type Item = MappedItem<G>;
 
     const TOP_LO: usize = 0;
 
@@ -60,45 +45,38 @@ unsafe impl<G: PagingConsts, E: PageTableEntry<G>> PageTableConfig for UserPt<G,
     const VA_BASE: usize = 0;
 
     open spec fn leaf_ok(t: LeafTok, pa: usize, l: nat) -> bool {
-        l == 1 && has_frame::<dyn AnyUFrameMeta>(t, Paddr(pa))
+        owns_frames(t, pa, span(G::NR_ENTRIES as nat, l))
     }
 
-    closed spec fn raw(item: MappedItem) -> (usize, nat, PageProperty) {
-        (item.frame.pa().0, 1, item.prop)
-    }
-
-    #[inline(always)]
-    fn item_into_raw(item: MappedItem) -> (r: (usize, u8, PageProperty, Tracked<LeafTok>)) {
-        let MappedItem { frame, prop } = item;
-        let (slot, tok) = frame.into_parts();
-        let pa = pa_of(slot);
-        let mut toks = no_tokens();
-        put(&mut toks, pa, tok);
-        proof {
-            lemma_pre_zero(G::NR_ENTRIES as nat, 0);
-            G::consts_ok();
-        }
-        (pa.0, 1, prop, toks)
+    closed spec fn raw(item: MappedItem<G>) -> (usize, nat, PageProperty) {
+        let (pa, l) = item.frames.page();
+        (pa, l, item.prop)
     }
 
     #[inline(always)]
-    unsafe fn item_from_raw(pa: usize, l: u8, prop: PageProperty, tok: Tracked<LeafTok>) -> (r: MappedItem) {
-        let mut toks = tok;
-        let tok = take::<dyn AnyUFrameMeta>(&mut toks, Paddr(pa));
-        MappedItem { frame: Frame::new(slot_of(Paddr(pa)), tok), prop }
+    fn item_into_raw(item: MappedItem<G>) -> (r: (usize, u8, PageProperty, Tracked<LeafTok>)) {
+        let MappedItem { frames, prop } = item;
+        let (pa, l, toks) = frames.into_parts();
+        (pa, l, prop, toks)
+    }
+
+    #[inline(always)]
+    unsafe fn item_from_raw(pa: usize, l: u8, prop: PageProperty, tok: Tracked<LeafTok>) -> (r: MappedItem<G>) {
+        MappedItem { frames: UserFrames::from_parts(pa, l, tok), prop }
     }
 
     #[inline(always)]
     unsafe fn clone_leaf(pa: usize, l: u8, tok: Tracked<&LeafTok>) -> (r: Tracked<LeafTok>) {
-        let tracked t = tok.get().tracked_borrow(Paddr(pa));
-        let new = clone_raw(Paddr(pa), Tracked(t));
-        let mut toks = no_tokens();
-        put(&mut toks, Paddr(pa), new);
-        toks
+        clone_frames::<G>(pa, l, tok)
     }
 
     proof fn split_leaf(tracked t: LeafTok, pa: usize, l: nat) -> (tracked r: Map<int, LeafTok>) {
-        proof_from_false()
+        let n = G::NR_ENTRIES as nat;
+        let size = span(n, (l - 1) as nat);
+        lemma_leaf_fits::<G>(pa, l);
+        let p = pages(n, (l - 2) as nat);
+        assert(PAGE_SIZE as nat * (n * p) == n * (PAGE_SIZE as nat * p)) by (nonlinear_arith);
+        part_frames(t, pa, n, size)
     }
 
     proof fn config_ok() {
@@ -119,7 +97,7 @@ unsafe impl<G: PagingConsts, E: PageTableEntry<G>> RunConfig for UserPt<G, E> {
     type Run = MappedRange;
 
     open spec fn run_ok(t: LeafTok, pa: usize, n: nat) -> bool {
-        covers::<dyn AnyUFrameMeta>(t, Paddr(pa), Paddr((pa + PAGE_SIZE * n) as usize))
+        owns_frames(t, pa, (PAGE_SIZE * n) as nat)
     }
 
     closed spec fn raw_run(run: MappedRange) -> (usize, usize, PageProperty) {
@@ -148,6 +126,7 @@ unsafe impl<G: PagingConsts, E: PageTableEntry<G>> RunConfig for UserPt<G, E> {
             requires
                 n >= 1,
         ;
+        lemma_pre_zero(G::NR_ENTRIES as nat, 0);
         assert(has_frame::<dyn AnyUFrameMeta>(*t, Paddr(pa)));
         let tracked tok = t.tracked_remove(Paddr(pa));
         let tracked mut r = Map::tracked_empty();

@@ -59,7 +59,7 @@ impl fmt::Debug for MapError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MapError")
             .field("error", &self.error)
-            .field("frame", &self.item.frame.start_paddr())
+            .field("frames", &self.item.frames)
             .finish_non_exhaustive()
     }
 }
@@ -286,7 +286,7 @@ impl<'a> CursorMut<'a> {
         let shootdown = &mut self.shootdown;
         let pages = self.inner.unmap(len, &mut |fragment: Fragment<UserPtConfig>| match fragment {
             Fragment::Leaf { va, item, .. } => {
-                let range = va..Vaddr(va.0 + item.frame.size());
+                let range = va..Vaddr(va.0 + item.frames.size());
                 shootdown.keep(covering(range), item.into());
             }
             // Also if nothing was mapped in it: a processor may keep the address of the node itself.

@@ -34,6 +34,6 @@ pub use vellum_machine::fault::{Access as FaultAccess, PageFault};
 pub use vm_space::{USER_TOP, VmSpace};
 
 pub use crate::page_table::{
-    Access, AccessType, AccessedDirty, CachePolicy, MappedItem, MappedRange, PageProperty, SoftBits,
-    Translation,
+    Access, AccessType, AccessedDirty, CachePolicy, HugePage, HugePageError, MappedItem, MappedRange,
+    NotHuge, PageProperty, SoftBits, Translation, UserFrames,
 };

@@ -659,7 +659,7 @@ fn suppressed(here: &PreemptGuard) -> bool {
 impl fmt::Debug for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Kept::Item(item) => f.debug_tuple("Item").field(&item.frame.start_paddr()).finish(),
+            Kept::Item(item) => f.debug_tuple("Item").field(&item.frames).finish(),
             Kept::Node(node) => f.debug_tuple("Node").field(&node.va_range()).finish(),
         }
     }
@@ -669,7 +669,7 @@ impl fmt::Debug for Kept {
 impl From<UFrame> for Kept {
     fn from(frame: UFrame) -> Kept {
         // Nobody asks what may be done with it.
-        Kept::Item(MappedItem { frame, prop: PageProperty::user(Access::None) })
+        Kept::Item(MappedItem::new(frame, PageProperty::user(Access::None)))
     }
 }
 

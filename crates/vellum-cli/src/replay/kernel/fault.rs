@@ -223,7 +223,7 @@ impl Keeper {
         };
         let frame = frame.ok_or_else(|| self.lacking(Wanted::Page(at)))?;
         let prop = property(Rights::of(area.prot), OnWrite::InPlace);
-        self.put(cursor, at, MappedItem { frame, prop })?;
+        self.put(cursor, at, MappedItem::new(frame, prop))?;
         count(counter);
         Ok(())
     }
@@ -237,7 +237,8 @@ impl Keeper {
         item: MappedItem,
     ) -> Result<(), FaultError> {
         let prop = property(Rights::of(area.prot), OnWrite::InPlace);
-        if frames::mapped_once(&item.frame) {
+        let frame = item.frames.frame().ok_or(FaultError::Refused { addr: Vaddr(at as usize) })?;
+        if frames::mapped_once(frame) {
             if let Some(changed) = cursor.protect_next(PAGE_SIZE, |_| prop)? {
                 // only widened
                 cursor.flusher().waive(changed.owed);
@@ -245,8 +246,8 @@ impl Keeper {
             count(&self.counters.reused);
             return Ok(());
         }
-        let frame = frames::copy_of(&item.frame).ok_or_else(|| self.lacking(Wanted::Copy(at)))?;
-        self.put(cursor, at, MappedItem { frame, prop })?;
+        let frame = frames::copy_of(frame).ok_or_else(|| self.lacking(Wanted::Copy(at)))?;
+        self.put(cursor, at, MappedItem::new(frame, prop))?;
         count(&self.counters.copied);
         Ok(())
     }

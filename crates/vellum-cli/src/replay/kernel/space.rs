@@ -210,14 +210,16 @@ impl Space {
         let mut seen = Vec::new();
         self.each_page(&(0..USER_TOP.0 as u64), |at, slot| {
             let Some(item) = slot.item else { return };
+            // base pages alone are mapped
+            let Some(frame) = item.frames.frame() else { return };
             seen.push(Seen {
                 at,
-                frame: item.frame.start_paddr().0 as u64,
+                frame: frame.start_paddr().0 as u64,
                 rights: rights(item.prop),
                 on_write: on_write(item.prop),
                 accessed: slot.ad.accessed,
                 dirty: slot.ad.dirty,
-                words: frames::words(&item.frame),
+                words: frames::words(frame),
             });
         })?;
         Ok(seen)

@@ -5,6 +5,8 @@
 //! then may it be shared.
 #![allow(clippy::manual_is_multiple_of, reason = "the contracts and the proofs speak of remainders")]
 use super::block::Block;
+#[cfg(verus_keep_ghost)]
+use super::request::is_power_of_two;
 use super::source::*;
 use super::{AllocError, FrameRequest};
 use crate::frame::erased::*;
@@ -51,12 +53,77 @@ enum Contents {
 #[must_use = "options allocate nothing by themselves"]
 pub struct FrameAllocOptions {
     contents: Contents,
+    /// Of a segment, in bytes.
+    align: usize,
 }
 
 impl FrameAllocOptions {
+    #[verifier::type_invariant]
+    spec fn wf(self) -> bool {
+        self.align >= PAGE_SIZE && is_power_of_two(self.align)
+    }
+
     /// Frames are filled with zeros.
     pub closed spec fn zeros(self) -> bool {
         self.contents is Zeros
+    }
+
+    /// Allocates frames that are filled with zeros.
+    pub const fn new() -> (r: FrameAllocOptions)
+        ensures
+            r.zeros(),
+        opens_invariants none
+        no_unwind
+    {
+        proof {
+            assert(4096usize & 4095usize == 0) by (bit_vector);
+        }
+        FrameAllocOptions { contents: Contents::Zeros, align: PAGE_SIZE }
+    }
+
+    /// The same, with other contents.
+    const fn with(self, contents: Contents) -> (r: FrameAllocOptions)
+        ensures
+            r.zeros() == (contents is Zeros),
+        opens_invariants none
+        no_unwind
+    {
+        proof {
+            use_type_invariant(self);
+        }
+        FrameAllocOptions { contents, align: self.align }
+    }
+
+    /// Places segments at multiples of `bytes`: the size of a huge page that is to map one. `None` unless that is a power
+    /// of two of at least a frame.
+    pub const fn aligned_to(self, bytes: usize) -> (r: Option<FrameAllocOptions>)
+        ensures
+            r is Some <==> bytes >= PAGE_SIZE && is_power_of_two(bytes),
+            r matches Some(o) ==> o.zeros() == self.zeros(),
+        opens_invariants none
+        no_unwind
+    {
+        if bytes >= PAGE_SIZE && bytes & (bytes - 1) == 0 {
+            Some(FrameAllocOptions { contents: self.contents, align: bytes })
+        } else {
+            None
+        }
+    }
+
+    /// What to ask the allocator for. `None` for no frame.
+    #[inline]
+    fn request(self, frames: usize) -> (r: Option<FrameRequest>)
+        ensures
+            r is None <==> frames == 0,
+        no_unwind
+    {
+        proof {
+            use_type_invariant(self);
+        }
+        match FrameRequest::new(frames) {
+            Some(request) => request.aligned_to(self.align),
+            None => None,
+        }
     }
 }
 
@@ -184,22 +251,16 @@ impl Default for FrameAllocOptions {
 
 #[verus_verify]
 impl FrameAllocOptions {
-    /// Allocates frames that are filled with zeros.
-    #[verus_spec(r => ensures r.zeros(), opens_invariants none no_unwind)]
-    pub const fn new() -> FrameAllocOptions {
-        FrameAllocOptions { contents: Contents::Zeros }
-    }
-
     /// Fills the frames with zeros.
     #[verus_spec(r => ensures r.zeros())]
     pub const fn zeroed(self) -> FrameAllocOptions {
-        FrameAllocOptions { contents: Contents::Zeros }
+        self.with(Contents::Zeros)
     }
 
     /// Leaves in the frames what was in them.
     #[verus_spec(r => ensures !r.zeros())]
     pub const fn uninit(self) -> FrameAllocOptions {
-        FrameAllocOptions { contents: Contents::Anything }
+        self.with(Contents::Anything)
     }
 
     /// Makes a handle of a claimed frame.
@@ -342,7 +403,7 @@ impl FrameAllocOptions {
         frames: usize,
         meta: F,
     ) -> Result<Segment<M>, AllocError> {
-        let Some(request) = FrameRequest::new(frames) else {
+        let Some(request) = self.request(frames) else {
             return Err(AllocError::Empty);
         };
         let mut meta = meta;

@@ -239,7 +239,7 @@ impl<M: ?Sized + FrameKind> Segment<M> {
         no_unwind
     )]
     #[inline(always)]
-    fn bounds(&self) -> (Paddr, Paddr) {
+    pub(crate) fn bounds(&self) -> (Paddr, Paddr) {
         let parts = self.parts.get();
         proof! {
             use_type_invariant(parts);
