@@ -343,6 +343,33 @@ fn look(table: &Kernel, n: usize) -> Option<(usize, Access)> {
     Some((item.start_paddr().0 + inside * PAGE_SIZE, item.prop().access))
 }
 
+/// A huge page takes the place of a table: of what was mapped in it nothing is seen any more, nothing is lost, and nothing is
+/// released before the flush; it needs no memory.
+#[test]
+fn map_over_a_table() {
+    on_machine(|| {
+        let space = active_space();
+        map_pages(&space, 0..NODE + 1, Access::RW);
+        (0..NODE + 1).for_each(|n| store(page(n), n as u64 + 1).unwrap());
+        let (item, segment) = huge_item(Access::R);
+        segment.writer().write_val(&99_u64).unwrap();
+        let mut cursor = space.cursor_mut(pages(0..2 * NODE)).unwrap();
+        let free = free_frames();
+        fail_allocation(1);
+        cursor.map(item).unwrap();
+        fail_allocation(0);
+        assert_eq!(cursor.virt_addr(), page(NODE));
+        assert_eq!(free_frames(), free, "something was released before the flush");
+        drop(cursor);
+        // The frames, and the node after its readers: the one of page `NODE` stays.
+        assert_eq!(count_free(), free + NODE + 1);
+        assert_eq!((load(page(0)), load(page(1)), load(page(NODE))), (Ok(99), Ok(0), Ok(NODE as u64 + 1)));
+        assert!(store(page(3), 1).is_err());
+        assert_eq!(unmap_pages(&space, 0..2 * NODE), NODE + 1);
+        assert_eq!(segment.into_iter().map(|frame| frame.reference_count()).max(), Some(1));
+    });
+}
+
 /// What is unmapped of a huge page is gone, and the rest leads where it led; without memory for the parts nothing is
 /// changed.
 #[test]

@@ -257,7 +257,9 @@ fn huge_pages_that_do_not_fit() {
             for (page, level) in [(2 * huge - big, 2), (huge, 3)] {
                 let at = va::<FourLevel>(page);
                 cursor.jump(at).unwrap();
-                refused(&mut cursor, item(0, level, RW), PageTableError::OutOfRange { va: at });
+                let pages = pages_in::<FourLevel>(level);
+                let (size, most) = (pages * PAGE_SIZE, (2 * huge - 1 - page) * PAGE_SIZE);
+                refused(&mut cursor, item(0, level, RW), PageTableError::TooLarge { va: at, size, most });
             }
             assert_eq!(
                 cursor.jump(va::<FourLevel>(0)).err(),
@@ -597,11 +599,19 @@ impl Session<'_> {
         if !self.at.is_multiple_of(pages) {
             return refused(&mut self.cursor, item, PageTableError::NotAligned { at: at.0 });
         }
-        if pages > self.range.end - self.at {
-            return refused(&mut self.cursor, item, PageTableError::OutOfRange { va: at });
+        let too_large =
+            |most| PageTableError::TooLarge { va: at, size: pages * PAGE_SIZE, most: most * PAGE_SIZE };
+        match self.range.end - self.at {
+            0 => return refused(&mut self.cursor, item, PageTableError::OutOfRange { va: at }),
+            rest if pages > rest => return refused(&mut self.cursor, item, too_large(rest)),
+            _ => {}
         }
         if level == 2 && matches!(self.model.parts[self.at / 4], Part::Node(_)) {
-            return refused(&mut self.cursor, item, PageTableError::Occupied { va: at });
+            let error = self.cursor.map(item).err().expect("there is a node").error;
+            // Where the node was there before the cursor, it is all that is locked.
+            let alone = self.range.len() == pages && error == too_large(1);
+            assert!(alone || error == PageTableError::Occupied { va: at }, "{error}");
+            return;
         }
         let replaced = self.cursor.map(item).map_err(|refused| refused.error).unwrap();
         let slot = self.at..self.at + pages;

@@ -117,6 +117,42 @@ fn a_dropped_shootdown_leaves_a_stale_translation_and_is_seen() {
 }
 
 #[test]
+fn a_huge_page_that_is_unmapped_is_gone_on_the_other_processor() {
+    with_machine(|machine| {
+        let space = machine.run_on(cpu(0), || {
+            let space = VmSpace::new().unwrap();
+            space.cursor_mut(pages(0..HUGE)).unwrap().map(huge_item(Access::RW).0).unwrap();
+            space
+        });
+        let seen = while_the_other_loads(machine, &space, || {
+            let free = free_frames();
+            let mut cursor = space.cursor_mut(pages(0..HUGE)).unwrap();
+            assert_eq!(cursor.unmap(HUGE * PAGE_SIZE), Ok(HUGE));
+            assert_eq!(free_frames(), free, "the frames went before the flush");
+            let _ = cursor.finish();
+            assert!(free_frames() >= free + HUGE, "the frames went with the flush");
+        });
+        assert_eq!(seen, None);
+        assert!(machine.run_on(cpu(1), || load(page(HUGE - 1)).is_err()));
+    });
+}
+
+#[test]
+fn a_part_of_a_huge_page_that_is_unmapped_is_gone_on_the_other_processor() {
+    with_machine(|machine| {
+        let space = machine.run_on(cpu(0), || {
+            let space = VmSpace::new().unwrap();
+            space.cursor_mut(pages(0..HUGE)).unwrap().map(huge_item(Access::RW).0).unwrap();
+            space
+        });
+        let seen = while_the_other_loads(machine, &space, || assert_eq!(unmap_pages(&space, 0..1), 1));
+        assert_eq!(seen, None);
+        assert!(machine.run_on(cpu(1), || load(page(1)).is_ok()));
+        assert_eq!(machine.run_on(cpu(0), || unmap_pages(&space, 0..HUGE)), HUGE - 1);
+    });
+}
+
+#[test]
 fn a_kept_frame_goes_after_every_answer_and_not_before() {
     with_machine(|machine| {
         let space = one_page(machine, Access::RW);

@@ -36,7 +36,9 @@ enum Event {
     Mapped,
     MappedHuge,
     Replaced,
+    MappedOver,
     Misaligned,
+    TooLarge,
     Occupied,
     NoMemory,
     Leaf,
@@ -49,11 +51,13 @@ enum Event {
     Used,
 }
 
-const EVENTS: [Event; 14] = [
+const EVENTS: [Event; 16] = [
     Event::Mapped,
     Event::MappedHuge,
     Event::Replaced,
+    Event::MappedOver,
     Event::Misaligned,
+    Event::TooLarge,
     Event::Occupied,
     Event::NoMemory,
     Event::Leaf,
@@ -85,9 +89,12 @@ impl<U: Use> World<U> {
     fn check_events(&self) {
         for event in EVENTS {
             let least = match event {
-                Event::NoMemory | Event::Node | Event::Noted | Event::Used | Event::HugeLeaf => {
-                    self.total / 10_000
-                }
+                Event::NoMemory
+                | Event::Node
+                | Event::Noted
+                | Event::Used
+                | Event::HugeLeaf
+                | Event::MappedOver => self.total / 10_000,
                 _ => self.total / 1000,
             };
             let count = self.events[event as usize].load(Ordering::Relaxed);
@@ -130,7 +137,8 @@ impl<'a, U: Use> Session<'a, U> {
 
     fn carry_out(&mut self, random: &mut Random) {
         match random.below(16) {
-            0..5 => self.map(random),
+            0..4 => self.map(random),
+            4 => self.map_over(random),
             5..7 => _ = self.take(self.window(random)),
             7 => self.unmap(self.window(random)),
             8 => {
@@ -181,6 +189,47 @@ impl<'a, U: Use> Session<'a, U> {
         self.check_refusal(&mut model, error, level);
     }
 
+    /// As [`map`](Self::map), and what is in the way comes out.
+    fn map_over(&mut self, random: &mut Random) {
+        let level = 1 + random.below(usize::from(U::LEVELS)) as u8;
+        let pages = pages_in::<U::Shape>(level);
+        let prop = random.property();
+        let item = U::item(&self.world.frames, random, level, prop);
+        let (pa, ..) = U::parts(&item);
+        let mut model = self.world.model();
+        let (mut seen, mut nodes) = (Vec::new(), 0);
+        let mut see = |fragment: Fragment<U::Config>| match fragment {
+            Fragment::Leaf { va, item, ad } => seen.push((va, U::parts(&item), ad)),
+            Fragment::Node(mut node) => {
+                nodes += 1;
+                while let Some((va, item, ad)) = node.next_leaf() {
+                    seen.push((va, U::parts(&item), ad));
+                }
+            }
+        };
+        if let Err(refused) = self.cursor.map_over(item, &mut see) {
+            assert_eq!(U::parts(&refused.item), (pa, level, prop));
+            assert!(seen.is_empty() && nodes == 0, "something was taken out although the item was refused");
+            assert!(!matches!(refused.error, PageTableError::Occupied { .. }));
+            return self.check_refusal(&mut model, refused.error, level);
+        }
+        let window = self.at..self.at + pages;
+        model.split::<U::Shape>(self.at, |part| part.len() <= pages);
+        let old = model.cut_out::<U::Shape>(&window);
+        let mut expected: Vec<_> =
+            old.iter().map(|(page, old)| (va::<U>(*page), (old.pa, old.level, old.prop), old.ad)).collect();
+        // A huge page comes with the node that maps it, after the nodes below that.
+        seen.sort_by_key(|(va, ..)| va.0);
+        expected.sort_by_key(|(va, ..)| va.0);
+        assert_eq!(seen, expected);
+        old.iter().for_each(|(page, _)| _ = model.mapped.remove(page));
+        model.mapped.insert(self.at, Mapped { level, pa, prop, ad: UNUSED });
+        if nodes > 0 {
+            self.world.count(Event::MappedOver);
+        }
+        self.at += pages;
+    }
+
     /// An item of a level was refused for a reason.
     fn check_refusal(&self, model: &mut Model, error: PageTableError, level: u8) {
         let (at, pages) = (va::<U>(self.at), pages_in::<U::Shape>(level));
@@ -191,8 +240,16 @@ impl<'a, U: Use> Session<'a, U> {
                 self.world.count(Event::Misaligned);
             }
             PageTableError::OutOfRange { va } => {
-                assert_eq!(va, at);
-                assert!(self.at.is_multiple_of(pages) && pages > self.range.end - self.at);
+                assert_eq!((va, self.at), (at, self.range.end));
+                assert!(self.at.is_multiple_of(pages));
+            }
+            PageTableError::TooLarge { va, size, most } => {
+                assert_eq!((va, size), (at, pages * PAGE_SIZE));
+                assert!(self.at.is_multiple_of(pages) && self.at < self.range.end);
+                let rest = self.range.end - self.at;
+                let locked = most / PAGE_SIZE;
+                assert!(locked < pages && (locked == rest || pages <= rest));
+                self.world.count(Event::TooLarge);
             }
             PageTableError::Occupied { va } => {
                 assert_eq!(va, at);

@@ -1,6 +1,7 @@
 //! Frames for the tests.
-use vellum::frame::UFrame;
 use vellum::frame::allocator::{self, FrameAllocOptions};
+use vellum::frame::{UFrame, USegment};
+use vellum_machine::addr::PAGE_SIZE;
 
 /// A frame of zeros, if there is one.
 pub fn try_user_frame() -> Option<UFrame> {
@@ -9,6 +10,12 @@ pub fn try_user_frame() -> Option<UFrame> {
 
 pub fn user_frame() -> UFrame {
     try_user_frame().expect("a frame is free")
+}
+
+/// Frames of zeros that follow each other at a multiple of their size, if there are some.
+pub fn try_huge_segment(frames: usize) -> Option<USegment> {
+    let aligned = FrameAllocOptions::new().aligned_to(frames * PAGE_SIZE)?;
+    aligned.alloc_segment(frames).ok().map(USegment::from)
 }
 
 pub fn free_frames() -> usize {

@@ -4,11 +4,12 @@
 mod frames;
 pub mod model;
 
-pub use frames::{fail_allocation, free_frames, try_user_frame, user_frame};
+pub use frames::{fail_allocation, free_frames, try_huge_segment, try_user_frame, user_frame};
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
+use vellum::frame::USegment;
 use vellum::space::{Access, MappedItem, PageFault, PageProperty, VmSpace};
 use vellum_hosted::{Machine, MachineConfig};
 use vellum_machine::addr::{PAGE_SIZE, Vaddr};
@@ -71,6 +72,15 @@ pub fn pages(range: Range<usize>) -> Range<Vaddr> {
 
 pub fn item(access: Access) -> MappedItem {
     MappedItem::new(user_frame(), PageProperty::user(access))
+}
+
+/// The base pages of a huge page of level 2.
+pub const HUGE: usize = 512;
+
+/// A huge page of level 2, and a handle more of its frames.
+pub fn huge_item(access: Access) -> (MappedItem, USegment) {
+    let segment = try_huge_segment(HUGE).expect("frames are free");
+    (MappedItem::huge(segment.clone(), PageProperty::user(access)).expect("it is a huge page"), segment)
 }
 
 /// Maps new frames at pages.

@@ -127,7 +127,20 @@ impl<C: PageTableConfig> PageTable<C> {
     /// As [`cursor`](Self::cursor).
     #[inline(always)]
     pub fn cursor_mut<'a>(&'a self, range: Range<Vaddr>) -> Result<CursorMut<'a, C>, PageTableError> {
-        Ok(CursorMut { session: Owned::new(Session::new(self, range, Missing::Make)?), table: PhantomData })
+        Ok(CursorMut { session: Owned::new(Session::new(self, range, Missing::Make(1))?), table: PhantomData })
+    }
+
+    /// Locks a range to map pages of up to level `level` in it, as [`cursor_mut`](Self::cursor_mut), which locks a node
+    /// below that level where there is one that covers the range.
+    ///
+    /// For a huge page where a node is that covers exactly its addresses. Cursors over the other addresses that the locked
+    /// node covers wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`cursor`](Self::cursor).
+    pub fn cursor_mut_at<'a>(&'a self, range: Range<Vaddr>, level: u8) -> Result<CursorMut<'a, C>, PageTableError> {
+        Ok(CursorMut { session: Owned::new(Session::new(self, range, Missing::Make(level))?), table: PhantomData })
     }
 }
 
@@ -219,13 +232,28 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     /// With the item:
     ///
     /// - [`PageTableError::NotAligned`]: the position is not aligned to the size of the item.
-    /// - [`PageTableError::OutOfRange`]: the item reaches past the end of the range.
+    /// - [`PageTableError::OutOfRange`]: the cursor is at the end of its range.
+    /// - [`PageTableError::TooLarge`]: the item is larger than what is left of the range, or than what an entry of the
+    ///   locked node maps: see [`PageTable::cursor_mut_at`].
     /// - [`PageTableError::Unrepresentable`]: the entries cannot say the property.
     /// - [`PageTableError::Occupied`]: there is a node where a huge page would go.
     /// - [`PageTableError::NoMemory`]: there is no frame for a node on the way.
     #[inline(always)]
     pub fn map(&mut self, item: C::Item) -> Result<Option<Replaced<C::Item>>, MapError<C::Item>> {
         self.session.get_mut().map(item)
+    }
+
+    /// Maps an item here and goes past it, as [`map`](Self::map), and takes out what is mapped below a node in its way:
+    /// what it replaces goes to `sink`, node by node, each before what links it, with all that is mapped in it.
+    ///
+    /// Nothing on the way needs memory once something was taken out. If `sink` panics, what was taken out before is, the
+    /// item is dropped, unless it was mapped, and the position is that before or after it.
+    ///
+    /// # Errors
+    ///
+    /// As [`map`](Self::map); [`PageTableError::Occupied`] for nodes that stay for as long as the table does.
+    pub fn map_over(&mut self, item: C::Item, sink: &mut impl FragmentSink<C>) -> Result<(), MapError<C::Item>> {
+        self.session.get_mut().map_over(item, sink)
     }
 
     /// Maps base pages that follow each other in physical memory from here on, one walk for each leaf table, and goes

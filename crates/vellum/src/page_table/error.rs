@@ -30,7 +30,17 @@ pub enum PageTableError {
         /// The address.
         va: Vaddr,
     },
-    /// There are nodes where a huge page should go: unmap first.
+    /// A huge page of `size` bytes is more than can be mapped at once there: less is left of the range, or the cursor has
+    /// locked the node below the entry that would map it alone.
+    TooLarge {
+        /// Where.
+        va: Vaddr,
+        /// The size of the huge page, in bytes.
+        size: usize,
+        /// The most that can be mapped at once, in bytes.
+        most: usize,
+    },
+    /// There are nodes where a huge page should go: [`map_over`](super::CursorMut::map_over) takes them out.
     Occupied {
         /// Where.
         va: Vaddr,
@@ -58,6 +68,12 @@ impl core::fmt::Display for PageTableError {
             }
             PageTableError::NotAligned { at } => write!(f, "{at:#x} is not a multiple of the page size"),
             PageTableError::OutOfRange { va } => write!(f, "{va} is out of range"),
+            PageTableError::TooLarge { va, size, most } => {
+                write!(
+                    f,
+                    "a page of {size:#x} bytes is too large at {va}: at most {most:#x} can be mapped at once"
+                )
+            }
             PageTableError::Occupied { va } => write!(f, "there are smaller mappings at {va}"),
             PageTableError::Unrepresentable { prop } => write!(f, "no entry of this table can say {prop:?}"),
             PageTableError::NoMemory => write!(f, "no frame left for a page-table node"),

@@ -449,20 +449,6 @@ pub(super) proof fn part_frames(tracked t: LeafTok, pa: usize, n: nat, size: nat
 } // verus!
 
 #[cfg_attr(verus_keep_ghost, verifier::external)]
-impl<G: PagingConsts> From<UFrame> for UserFrames<G> {
-    fn from(frame: UFrame) -> Self {
-        UserFrames::Frame(frame)
-    }
-}
-
-#[cfg_attr(verus_keep_ghost, verifier::external)]
-impl<G: PagingConsts> From<HugePage<G>> for UserFrames<G> {
-    fn from(huge: HugePage<G>) -> Self {
-        UserFrames::Huge(huge)
-    }
-}
-
-#[cfg_attr(verus_keep_ghost, verifier::external)]
 impl<G: PagingConsts> fmt::Debug for UserFrames<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -309,7 +309,7 @@ pub open spec fn locks_ok<C: PageTableConfig>(w: World, r: Nodes::reader, m: Tre
     &&& m[place::<C>(s as nat, top as nat)].pa() == root
 }
 
-/// Locks the lowest node that covers the pages `[s, e)`, and all below it that they touch: the address of that node and its
+/// Locks the lowest node that covers the pages `[s, e)` and that is wanted, and all below it that they touch: the address of that node and its
 /// level. They come in registers: whoever wants them in memory puts them there once.
 #[verifier::exec_allows_no_decreases_clause]
 pub fn lock_range<C: PageTableConfig>(
@@ -342,14 +342,14 @@ pub fn lock_range<C: PageTableConfig>(
             C::Consts::consts_ok();
             lemma_range_lockable::<C>(Rng { top: C::Consts::LEVELS as nat, s: s as nat, e: e as nat });
         }
-        let at = go_down::<C>(w, Tracked(r), top, s, e);
+        let at = go_down::<C>(w, Tracked(r), top, s, e, missing.least());
         // Two lines are missing from the cache where pages are in no order: that of the lock, and that of the entry.
         ptword::prefetch(Paddr(at.pa), entry_index::<C::Consts>(s, at.l));
         let Some(tok) = lock::<C>(w, at.pa, Tracked(r), Tracked(at.prot.borrow()), Tracked(at.info.borrow())) else {
             continue ;
         };
         let locked = match missing {
-            Missing::Make if at.l > 1 => make_down::<C>(w, Tracked(r), at, tok, s, e),
+            Missing::Make(least) if at.l > least => make_down::<C>(w, Tracked(r), at, tok, s, e, least),
             _ => Some((at, tok)),
         };
         if let Some((at, tok)) = locked {

@@ -38,6 +38,7 @@ mod near;
 pub(crate) mod node;
 mod node_frame;
 pub(crate) mod ops;
+mod over;
 pub(crate) mod protocol;
 mod put;
 mod range;

@@ -779,6 +779,7 @@ pub(super) fn detach<C: PageTableConfig>(
             }),
         fewer_leaves::<C>(*old(m), *final(m)),
         g.finer::<C>(*old(m), *final(m)),
+        final(m).dom() == old(m).dom().remove(child::<C>(k, i as int)),
         o@.ok::<C>(*g.w, cpa, (k.0 - 1) as nat),
         o@.copy@.words == old(m)[child::<C>(k, i as int)].words(),
     no_unwind

@@ -491,8 +491,43 @@ impl<C: PageTableConfig> Session<C> {
         let _ = self.g.at::<C>(m0, v as nat);
     }
 
+    /// Why no page of level `l` with a property can be mapped here.
+    pub(super) fn refusal(&self, l: u8, prop: PageProperty) -> (r: Option<PageTableError>)
+        requires
+            1 <= l <= 5,
+        ensures
+            r is None ==> {
+                let n = pages(nr::<C>(), (l - 1) as nat);
+                &&& n >= 1 && self.v as nat % n == 0 && n <= self.g.e - self.v
+                &&& l <= self.g.top
+                &&& C::Entry::holds(prop)
+            },
+    {
+        proof {
+            use_type_invariant(self);
+            C::Consts::consts_ok();
+            lemma_total::<C>();
+        }
+        let n = pages_below::<C::Consts>(l - 1);
+        let rest = self.g.e - self.v;
+        if !C::Entry::can_hold(prop) {
+            Some(PageTableError::Unrepresentable { prop })
+        } else if self.v % n != 0 {
+            Some(PageTableError::NotAligned { at: self.va().0 })
+        } else if rest == 0 {
+            Some(PageTableError::OutOfRange { va: self.va() })
+        } else if n > rest {
+            Some(PageTableError::TooLarge { va: self.va(), size: n * PAGE_SIZE, most: rest * PAGE_SIZE })
+        } else if l > self.g.top {
+            let most = pages_below::<C::Consts>(self.g.top - 1);
+            Some(PageTableError::TooLarge { va: self.va(), size: n * PAGE_SIZE, most: most * PAGE_SIZE })
+        } else {
+            None
+        }
+    }
+
     /// [`map`](Self::map), wherever the way down ends.
-    fn map_below(&mut self, pa: usize, l: u8, prop: PageProperty, tok: Tracked<LeafTok>, Ghost(item): Ghost<C::Item>) -> (r: Result<
+    pub(super) fn map_below(&mut self, pa: usize, l: u8, prop: PageProperty, tok: Tracked<LeafTok>, Ghost(item): Ghost<C::Item>) -> (r: Result<
         Option<Replaced<C::Item>>,
         MapError<C::Item>,
     >)
@@ -512,19 +547,12 @@ impl<C: PageTableConfig> Session<C> {
             C::Consts::consts_ok();
             lemma_total::<C>();
         }
-        let v = self.v;
-        let n = pages_below::<C::Consts>(l - 1);
-        if v % n != 0 || n > self.g.e - v || !C::Entry::can_hold(prop) {
-            let error = if !C::Entry::can_hold(prop) {
-                PageTableError::Unrepresentable { prop }
-            } else if v % n != 0 {
-                PageTableError::NotAligned { at: self.va().0 }
-            } else {
-                PageTableError::OutOfRange { va: self.va() }
-            };
+        if let Some(error) = self.refusal(l, prop) {
             // SAFETY: these are the parts of the item.
             return Err(MapError { error, item: unsafe { C::item_from_raw(pa, l, prop, tok) } });
         }
+        let v = self.v;
+        let n = pages_below::<C::Consts>(l - 1);
         let ghost o = *self;
         let mut near = self.near;
         self.near = Near::none::<C>();

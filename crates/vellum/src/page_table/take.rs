@@ -220,7 +220,7 @@ fn is_last<C: PageTableConfig>(g: &Locks, p: usize, l: u8, ee: usize, end: usize
 
 /// Cuts out the node that was found at page `p`, if it may go and links nothing: with all that it maps where it lies in
 /// `[p, end)`, and else if it maps nothing, which is looked for at its last entry.
-fn take_node<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, p: usize, f: &Found, end: usize) -> (r: Option<TakenNode>)
+pub(super) fn take_node<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, p: usize, f: &Found, end: usize) -> (r: Option<TakenNode>)
     requires
         g.ok::<C>(*old(m)),
         g.s <= p < end <= g.e,
@@ -230,7 +230,11 @@ fn take_node<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, p: u
     ensures
         g.ok::<C>(*final(m)),
         match r {
-            Some(t) => t.ok::<C>(*g, *old(m), *final(m), p as nat, end as nat) && fewer_leaves::<C>(*old(m), *final(m)),
+            Some(t) => {
+                &&& t.ok::<C>(*g, *old(m), *final(m), p as nat, end as nat)
+                &&& fewer_leaves::<C>(*old(m), *final(m))
+                &&& final(m).dom() == old(m).dom().remove(place::<C>(p as nat, f.l as nat))
+            },
             None => *final(m) == *old(m),
         },
     no_unwind
@@ -255,6 +259,7 @@ fn take_node<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, p: u
     proof {
         lemma_here::<C>(*g, *m, p as nat, (f.l + 1) as nat);
         lemma_above::<C>(*m, g.rng(), f.l as nat, (f.l + 1) as nat, p as nat);
+        lemma_step::<C>(g.rng(), p as nat, (f.l + 1) as nat);
         lemma_entry_pages::<C>(*g, p as nat, (f.l + 1) as nat, ns as nat, ne as nat);
         if leaves == 0 {
             lemma_empty_node::<C>(*g, m0, p as nat, f.l as nat, ns as nat, ne as nat);

@@ -23,8 +23,20 @@ verus! {
 pub enum Missing {
     /// Stop above it.
     Stop,
-    /// Make it, if there is memory for it.
-    Make,
+    /// Make it, if there is memory for it; down to this level alone, even if there are nodes below.
+    Make(u8),
+}
+
+impl Missing {
+    /// The level at which the way down ends.
+    pub(super) fn least(self) -> u8
+        no_unwind
+    {
+        match self {
+            Missing::Stop => 1,
+            Missing::Make(least) => least,
+        }
+    }
 }
 
 /// A node that covers a range, and what a reader has of it.
@@ -86,9 +98,16 @@ impl Way {
         }
     }
 
-    /// The entry below which the whole range lies.
+    /// The entry below which the whole range lies, unless the node's level is the least that is wanted.
     #[inline(always)]
-    fn step<C: PageTableConfig>(&self, Ghost(w): Ghost<World>, Ghost(r): Ghost<Nodes::reader>, s: usize, e: usize) -> (i: Option<usize>)
+    fn step<C: PageTableConfig>(
+        &self,
+        Ghost(w): Ghost<World>,
+        Ghost(r): Ghost<Nodes::reader>,
+        s: usize,
+        e: usize,
+        least: u8,
+    ) -> (i: Option<usize>)
         requires
             self.ok::<C>(w, r, s, e),
             lockable::<C>(s as nat, e as nat),
@@ -103,7 +122,7 @@ impl Way {
         no_unwind
     {
         let l = self.l;
-        if l == 1 || prefix::<C::Consts>(s, l - 1) != prefix::<C::Consts>(e - 1, l - 1) {
+        if l == 1 || l <= least || prefix::<C::Consts>(s, l - 1) != prefix::<C::Consts>(e - 1, l - 1) {
             return None;
         }
         let i = entry_index::<C::Consts>(s, l);
@@ -147,9 +166,16 @@ impl Way {
     }
 }
 
-/// Goes down without locks as far as nodes are linked and cover the range.
+/// Goes down without locks as far as nodes are linked and cover the range, to level `least` at most.
 #[inline(always)]
-pub(super) fn go_down<C: PageTableConfig>(w: &World, Tracked(r): Tracked<&Nodes::reader>, from: Way, s: usize, e: usize) -> (o: Way)
+pub(super) fn go_down<C: PageTableConfig>(
+    w: &World,
+    Tracked(r): Tracked<&Nodes::reader>,
+    from: Way,
+    s: usize,
+    e: usize,
+    least: u8,
+) -> (o: Way)
     requires
         from.ok::<C>(*w, *r, s, e),
         lockable::<C>(s as nat, e as nat),
@@ -158,7 +184,7 @@ pub(super) fn go_down<C: PageTableConfig>(w: &World, Tracked(r): Tracked<&Nodes:
     no_unwind
 {
     let mut at = from;
-    while let Some(i) = at.step::<C>(Ghost(*w), Ghost(*r), s, e)
+    while let Some(i) = at.step::<C>(Ghost(*w), Ghost(*r), s, e, least)
         invariant
             at.ok::<C>(*w, *r, s, e),
             lockable::<C>(s as nat, e as nat),
@@ -185,10 +211,12 @@ fn page_fits<C: PageTableConfig>(l: u8, s: usize, e: usize) -> bool
     l <= C::Consts::MAX_LEAF_LEVEL && e - s == pages_below::<C::Consts>(l - 1)
 }
 
-/// From a locked node on, makes the missing nodes down to the lowest that covers the range, and locks that one instead.
+/// From a locked node on, makes the missing nodes down to the lowest that covers the range, or to level `least`, and locks
+/// that one instead.
 ///
 /// The way ends early at an entry that maps a page, at one where the range is a page of its own, and where there is no
 /// memory. `None`: somebody else has made the node meanwhile, and nothing is locked any more.
+#[expect(clippy::too_many_arguments, reason = "a range, how far down, and the tokens")]
 pub(super) fn make_down<C: PageTableConfig>(
     w: &World,
     Tracked(r): Tracked<&Nodes::reader>,
@@ -196,6 +224,7 @@ pub(super) fn make_down<C: PageTableConfig>(
     tok: Tracked<NodeTok>,
     s: usize,
     e: usize,
+    least: u8,
 ) -> (o: Option<(Way, Tracked<NodeTok>)>)
     requires
         from.ok::<C>(*w, *r, s, e),
@@ -207,7 +236,7 @@ pub(super) fn make_down<C: PageTableConfig>(
 {
     let mut at = from;
     let tracked mut tok = tok.get();
-    while let Some(i) = at.step::<C>(Ghost(*w), Ghost(*r), s, e)
+    while let Some(i) = at.step::<C>(Ghost(*w), Ghost(*r), s, e, least)
         invariant
             at.ok::<C>(*w, *r, s, e),
             at.locked::<C>(*w, *r, tok),

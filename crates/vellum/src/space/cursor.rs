@@ -3,7 +3,7 @@ use super::error::VmSpaceError;
 use super::vm_space::VmSpace;
 use crate::page_table::hoard::FEW;
 use crate::page_table::{
-    self, AccessType, Fragment, MappedItem, MappedRange, PageProperty, Replaced, UserPtConfig,
+    self, AccessType, Fragment, MappedItem, MappedRange, PageProperty, PageTableError, Replaced, UserPtConfig,
 };
 use crate::tlb::{FlushOwed, Flushed, Shootdown, TlbFlushOp, TlbFlusher};
 use core::fmt;
@@ -53,6 +53,12 @@ pub struct MapError {
     pub error: VmSpaceError,
     /// What was to be mapped.
     pub item: MappedItem,
+}
+
+impl From<page_table::MapError<MappedItem>> for MapError {
+    fn from(refused: page_table::MapError<MappedItem>) -> MapError {
+        MapError { error: refused.error.into(), item: refused.item }
+    }
 }
 
 impl fmt::Debug for MapError {
@@ -125,9 +131,9 @@ impl<'a> Cursor<'a> {
 impl<'a> CursorMut<'a> {
     // Inlined as far as the caller: what a cursor gathers is some hundred bytes, which are made in their place.
     #[inline(always)]
-    pub(super) fn new(space: &'a VmSpace, range: Range<Vaddr>) -> Result<Self, VmSpaceError> {
+    pub(super) fn new(space: &'a VmSpace, range: Range<Vaddr>, level: u8) -> Result<Self, VmSpaceError> {
         let preempt = disable_preempt();
-        let inner = space.table.cursor_mut(range)?;
+        let inner = space.table.cursor_mut_at(range, level)?;
         Ok(CursorMut { inner, _preempt: preempt, shootdown: Shootdown::new(&space.active) })
     }
 }
@@ -208,11 +214,14 @@ fn check_len(range: &Range<Vaddr>, va: Vaddr, len: usize) -> Result<Vaddr, VmSpa
 impl<'a> CursorMut<'a> {
     /// Maps an item at the position, and moves past it.
     ///
-    /// What was mapped there before is kept by the flusher until every processor has flushed.
+    /// What was mapped there before is kept by the flusher until every processor has flushed: a page of the same size, or
+    /// the smaller ones that a huge page replaces, with the nodes that mapped them. A larger page is split, and keeps the rest.
     ///
     /// # Errors
     /// The item comes back, and nothing is changed:
-    /// - [`VmSpaceError::OutOfRange`]: the position is the end of the range, or the item is too large for it.
+    /// - [`VmSpaceError::OutOfRange`]: the position is the end of the range.
+    /// - [`VmSpaceError::TooLarge`]: the item is larger than what is left of the range, or than what can be mapped at once
+    ///   where the cursor has locked a node below: see [`VmSpace::cursor_mut_at`].
     /// - [`VmSpaceError::NotAligned`]: the position is not aligned to the size of the item.
     /// - [`VmSpaceError::Global`]: the item is to be translated the same way in every space.
     /// - [`VmSpaceError::Unrepresentable`]: no entry can say its property.
@@ -232,8 +241,16 @@ impl<'a> CursorMut<'a> {
                 self.shootdown.keep(op, replaced.item.into());
                 Ok(())
             }
-            Err(refused) => Err(MapError { error: refused.error.into(), item: refused.item }),
+            Err(page_table::MapError { error: PageTableError::Occupied { .. }, item }) => self.map_over(item),
+            Err(refused) => Err(refused.into()),
         }
+    }
+
+    /// Maps an item where smaller pages are, or were. Nothing is refused once something was taken out.
+    #[cold]
+    fn map_over(&mut self, item: MappedItem) -> Result<(), MapError> {
+        let shootdown = &mut self.shootdown;
+        self.inner.map_over(item, &mut |fragment| keep(shootdown, fragment)).map_err(MapError::from)
     }
 
     /// Maps frames that follow each other from the position on, as base pages, and moves past them.
@@ -284,14 +301,7 @@ impl<'a> CursorMut<'a> {
             return Err(VmSpaceError::NoMemory);
         }
         let shootdown = &mut self.shootdown;
-        let pages = self.inner.unmap(len, &mut |fragment: Fragment<UserPtConfig>| match fragment {
-            Fragment::Leaf { va, item, .. } => {
-                let range = va..Vaddr(va.0 + item.frames.size());
-                shootdown.keep(covering(range), item.into());
-            }
-            // Also if nothing was mapped in it: a processor may keep the address of the node itself.
-            Fragment::Node(node) => shootdown.keep(TlbFlushOp::Range(node.va_range()), node.into()),
-        })?;
+        let pages = self.inner.unmap(len, &mut |fragment| keep(shootdown, fragment))?;
         self.shootdown.try_dispatch();
         Ok(pages)
     }
@@ -402,6 +412,18 @@ impl<'a> CursorMut<'a> {
     /// Returns the flusher of the changes that are made through this cursor.
     pub fn flusher(&mut self) -> TlbFlusher<'_, 'a> {
         self.shootdown.flusher()
+    }
+}
+
+/// Keeps what was taken out until every processor has flushed.
+fn keep(shootdown: &mut Shootdown<'_>, fragment: Fragment<UserPtConfig>) {
+    match fragment {
+        Fragment::Leaf { va, item, .. } => {
+            let range = va..Vaddr(va.0 + item.frames.size());
+            shootdown.keep(covering(range), item.into());
+        }
+        // Also if nothing was mapped in it: a processor may keep the address of the node itself.
+        Fragment::Node(node) => shootdown.keep(TlbFlushOp::Range(node.va_range()), node.into()),
     }
 }
 

@@ -25,10 +25,20 @@ pub enum VmSpaceError {
         /// The address, or where the length ends.
         va: Vaddr,
     },
-    /// There are smaller mappings where a large page should go.
+    /// There are nodes that stay where a huge page should go: never in user space.
     Occupied {
         /// Where.
         va: Vaddr,
+    },
+    /// A huge page is more than can be mapped at once there: less is left of the range, or the cursor has not locked it for
+    /// pages of that size, as [`VmSpace::cursor_mut_at`](super::VmSpace::cursor_mut_at) does.
+    TooLarge {
+        /// Where.
+        va: Vaddr,
+        /// The size of the huge page, in bytes.
+        size: usize,
+        /// The most that can be mapped at once, in bytes.
+        most: usize,
     },
     /// The address is not in user space, or not in the range of the cursor.
     OutOfRange {
@@ -88,6 +98,7 @@ impl From<PageTableError> for VmSpaceError {
             PageTableError::NotAligned { at } => VmSpaceError::NotAligned { va: Vaddr(at) },
             PageTableError::OutOfRange { va } => VmSpaceError::OutOfRange { va },
             PageTableError::Occupied { va } => VmSpaceError::Occupied { va },
+            PageTableError::TooLarge { va, size, most } => VmSpaceError::TooLarge { va, size, most },
             PageTableError::Unrepresentable { prop } => VmSpaceError::Unrepresentable { prop },
             PageTableError::NoMemory => VmSpaceError::NoMemory,
             // Kernel space is made to be shared.
@@ -104,7 +115,13 @@ impl fmt::Display for VmSpaceError {
                 write!(f, "the range from {start} ends before it, at {end}")
             }
             VmSpaceError::NotAligned { va } => write!(f, "{va} is not aligned to the page size"),
-            VmSpaceError::Occupied { va } => write!(f, "there are smaller mappings at {va}"),
+            VmSpaceError::Occupied { va } => write!(f, "nodes that stay are at {va}"),
+            VmSpaceError::TooLarge { va, size, most } => {
+                write!(
+                    f,
+                    "a page of {size:#x} bytes is too large at {va}: at most {most:#x} can be mapped at once"
+                )
+            }
             VmSpaceError::OutOfRange { va } => write!(f, "{va} is out of range"),
             VmSpaceError::Overflow { va, len } => {
                 write!(f, "{len} bytes from {va} on go beyond the last address")

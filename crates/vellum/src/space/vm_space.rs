@@ -85,7 +85,22 @@ impl VmSpace {
     /// Its cursor does when it flushes, on a thread that is no processor.
     #[inline]
     pub fn cursor_mut(&self, range: Range<Vaddr>) -> Result<CursorMut<'_>, VmSpaceError> {
-        CursorMut::new(self, range)
+        CursorMut::new(self, range, 1)
+    }
+
+    /// Locks a range to map huge pages of up to level `level` in it: 2 for 2 MiB, 3 for 1 GiB on x86-64.
+    ///
+    /// [`cursor_mut`](Self::cursor_mut) does for a range that is larger than the page, and for one where nothing smaller is
+    /// mapped; this also where base pages are mapped in the place of the one huge page that is to replace them. It locks the
+    /// node that has the entry for the huge page: cursors over the other addresses of that node wait.
+    ///
+    /// # Errors
+    /// As for [`cursor`](Self::cursor).
+    ///
+    /// # Panics
+    /// As for [`cursor_mut`](Self::cursor_mut).
+    pub fn cursor_mut_at(&self, range: Range<Vaddr>, level: u8) -> Result<CursorMut<'_>, VmSpaceError> {
+        CursorMut::new(self, range, level)
     }
 
     /// Makes a reader of the user memory at `va`, through the translations of the calling processor.
