@@ -53,6 +53,8 @@ fn user_code_sees_a_huge_page() {
         let slot = cursor.query().unwrap();
         assert_eq!(slot.range, pages(0..HUGE));
         assert!(slot.ad.accessed && slot.ad.dirty);
+        let page_77 = cursor.peek().unwrap().page.unwrap();
+        assert_eq!((page_77.paddr, page_77.level), (frame_at(&segment, 77), 2));
         let UserFrames::Huge(huge) = slot.item.unwrap().frames else { panic!("it is a huge page") };
         assert_eq!((huge.level(), huge.segment().start_paddr()), (2, segment.start_paddr()));
         assert!(counts(&segment).iter().all(|&count| count == 3), "the query counts each frame");

@@ -408,21 +408,26 @@ impl<'a, U: Use> Session<'a, U> {
 
     fn query(&mut self) {
         let model = self.world.model();
+        let seen = self.cursor.peek();
         let slot = self.cursor.query();
+        assert_eq!(seen.as_ref().err(), slot.as_ref().err());
         if self.at == self.range.end {
             assert_eq!(slot.err(), Some(PageTableError::OutOfRange { va: va::<U>(self.at) }));
             return;
         }
-        let slot = slot.unwrap();
+        let (slot, seen) = (slot.unwrap(), seen.unwrap());
+        assert_eq!((&seen.range, seen.ad), (&slot.range, slot.ad));
         let pages = page_of::<U>(slot.range.start)..page_of::<U>(slot.range.end);
         assert!(self.range.start <= pages.start && pages.end <= self.range.end && pages.contains(&self.at));
         let Some((start, mapped)) = model.at::<U::Shape>(self.at) else {
-            assert!(slot.item.is_none() && model.first::<U::Shape>(pages).is_none());
+            assert!(slot.item.is_none() && seen.page.is_none() && model.first::<U::Shape>(pages).is_none());
             return;
         };
         let whole = start..start + pages_in::<U::Shape>(mapped.level);
         assert_eq!(pages, whole.start.max(self.range.start)..whole.end.min(self.range.end));
-        let item = slot.item.expect("it is mapped");
+        let (item, page) = (slot.item.expect("it is mapped"), seen.page.expect("it is mapped"));
+        let paddr = mapped.pa + (self.at - start) * PAGE_SIZE;
+        assert_eq!((page.paddr.0, page.level, page.prop), (paddr, mapped.level, mapped.prop));
         assert_eq!((U::parts(&item), slot.ad), ((mapped.pa, mapped.level, mapped.prop), mapped.ad));
     }
 

@@ -3,6 +3,7 @@ use super::config::*;
 use super::detached::*;
 use super::entry::*;
 use super::error::*;
+use super::peek::*;
 use super::range::*;
 use super::run::*;
 use super::session::*;
@@ -165,13 +166,23 @@ impl<C: PageTableConfig> Cursor<'_, C> {
         self.session.get_mut().jump(va)
     }
 
-    /// Returns what is mapped here, with a count of its own.
+    /// Returns what is mapped here, with a count of its own: of a huge page whose frames are counted, one of each.
+    /// [`peek`](Self::peek) counts nothing.
     ///
     /// # Errors
     ///
     /// [`PageTableError::OutOfRange`]: the cursor is at the end of its range.
     pub fn query(&mut self) -> Result<Slot<C>, PageTableError> {
         self.session.get_mut().query()
+    }
+
+    /// Returns what is mapped here, without a count of it.
+    ///
+    /// # Errors
+    ///
+    /// [`PageTableError::OutOfRange`]: the cursor is at the end of its range.
+    pub fn peek(&mut self) -> Result<Peeked, PageTableError> {
+        self.session.get_mut().peek()
     }
 
     /// Goes to the next mapped address within `len` bytes and returns it. Without one, goes to the end of `len`.
@@ -206,13 +217,22 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
         self.session.get_mut().jump(va)
     }
 
-    /// Returns what is mapped here, with a count of its own.
+    /// Returns what is mapped here, with a count of its own, as [`Cursor::query`].
     ///
     /// # Errors
     ///
     /// As [`Cursor::query`].
     pub fn query(&mut self) -> Result<Slot<C>, PageTableError> {
         self.session.get_mut().query()
+    }
+
+    /// Returns what is mapped here, without a count of it.
+    ///
+    /// # Errors
+    ///
+    /// [`PageTableError::OutOfRange`]: the cursor is at the end of its range.
+    pub fn peek(&mut self) -> Result<Peeked, PageTableError> {
+        self.session.get_mut().peek()
     }
 
     /// Goes to the next mapped address within `len` bytes and returns it. Without one, goes to the end of `len`.

@@ -10,7 +10,7 @@
 //!
 //! A node that was emptied is unlinked, marked stray, and becomes a frame again once every processor was outside
 //! every cursor. Reading order: `geometry`, `entry`, `config`; `protocol` and `spec` (what is proved about nodes);
-//! `node`, `life`, `world` (single steps); `tree`, `subtree`, `ops`, `near`, `walk`, `put`, `way`, `run`, `cut`, `lock` (sub-trees);
+//! `node`, `life`, `world` (single steps); `tree`, `subtree`, `ops`, `near`, `walk`, `put`, `over`, `way`, `run`, `cut`, `lock` (sub-trees);
 //! `session`, `range`, `cursor`, `table`.
 
 #[cfg(verus_keep_ghost)]
@@ -39,6 +39,7 @@ pub(crate) mod node;
 mod node_frame;
 pub(crate) mod ops;
 mod over;
+mod peek;
 pub(crate) mod protocol;
 mod put;
 mod range;
@@ -75,6 +76,7 @@ pub use item::{HugePage, HugePageError, MappedItem, MappedRange, NotHuge, UserFr
 pub use kernel::{KernelPt, KernelPtConfig, Untracked};
 pub use native::{NativeEntry, NativeShape};
 pub use node_frame::NodeMeta;
+pub use peek::Peeked;
 pub use range::{ProtectEach, ReplacedSink};
 pub use retired::{RetiredBatch, RetiredNode};
 pub use riscv::{RiscVEntry, Sv39, Sv48};

@@ -67,7 +67,7 @@ fn page_of<C: PageTableConfig>(va: Vaddr) -> (r: Option<usize>)
 
 /// The byte of a page of level `l` at which page `v` of the table lies in it.
 #[inline(always)]
-fn offset_of<C: PageTableConfig>(v: usize, l: u8) -> (r: usize)
+pub(super) fn offset_of<C: PageTableConfig>(v: usize, l: u8) -> (r: usize)
     requires
         1 <= l <= 5,
         v < 0x2000_0000_0000,

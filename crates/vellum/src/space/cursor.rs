@@ -3,7 +3,8 @@ use super::error::VmSpaceError;
 use super::vm_space::VmSpace;
 use crate::page_table::hoard::FEW;
 use crate::page_table::{
-    self, AccessType, Fragment, MappedItem, MappedRange, PageProperty, PageTableError, Replaced, UserPtConfig,
+    self, AccessType, Fragment, MappedItem, MappedRange, PageProperty, PageTableError, Peeked, Replaced,
+    UserPtConfig,
 };
 use crate::tlb::{FlushOwed, Flushed, Shootdown, TlbFlushOp, TlbFlusher};
 use core::fmt;
@@ -160,12 +161,21 @@ macro_rules! looking {
                 Ok(self.inner.jump(va)?)
             }
 
-            /// Returns what is mapped at the position, and where; the item is counted. Does not move.
+            /// Returns what is mapped at the position, and where; the item is counted: of a huge page each frame is,
+            /// 512 of 2 MiB. Does not move.
             ///
             /// # Errors
             /// - [`VmSpaceError::OutOfRange`]: the position is the end of the range.
             pub fn query(&mut self) -> Result<Slot, VmSpaceError> {
                 Ok(self.inner.query()?)
+            }
+
+            /// Returns what is mapped at the position, and where, and counts nothing. Does not move.
+            ///
+            /// # Errors
+            /// - [`VmSpaceError::OutOfRange`]: the position is the end of the range.
+            pub fn peek(&mut self) -> Result<Peeked, VmSpaceError> {
+                Ok(self.inner.peek()?)
             }
 
             /// Moves to the next address within `len` bytes at which something is mapped, and returns it; or

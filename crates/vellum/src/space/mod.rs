@@ -35,5 +35,5 @@ pub use vm_space::{USER_TOP, VmSpace};
 
 pub use crate::page_table::{
     Access, AccessType, AccessedDirty, CachePolicy, HugePage, HugePageError, MappedItem, MappedRange,
-    NotHuge, PageProperty, SoftBits, Translation, UserFrames,
+    NotHuge, PageProperty, Peeked, SoftBits, Translation, UserFrames,
 };
