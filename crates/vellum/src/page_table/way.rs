@@ -216,7 +216,6 @@ fn page_fits<C: PageTableConfig>(l: u8, s: usize, e: usize) -> bool
 ///
 /// The way ends early at an entry that maps a page, at one where the range is a page of its own, and where there is no
 /// memory. `None`: somebody else has made the node meanwhile, and nothing is locked any more.
-#[expect(clippy::too_many_arguments, reason = "a range, how far down, and the tokens")]
 pub(super) fn make_down<C: PageTableConfig>(
     w: &World,
     Tracked(r): Tracked<&Nodes::reader>,

@@ -10,6 +10,13 @@
 //! that nobody else holds any more goes on until it is active nowhere, and is dropped by the processor that
 //! leaves it last.
 //!
+//! # Huge pages
+//!
+//! [`MappedItem::huge`] maps a segment of 2 MiB or 1 GiB with one entry. The mapping owns one count of each of its frames,
+//! so that spaces can share it, and so that a part of it can be unmapped, replaced or protected: it is split for that,
+//! which takes a frame for each node and nothing else. [`CursorMut::map`] puts a huge page in the place of smaller ones.
+//! [`Cursor::query`] counts each frame of what it gives out; [`Cursor::peek`] counts none.
+//!
 //! # Page faults
 //!
 //! [`init`] makes this module the machine's handler of page faults. A fault is handed to the handler of the
