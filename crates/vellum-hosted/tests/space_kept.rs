@@ -60,7 +60,7 @@ fn map_one_frame(space: &VmSpace, all: Range<usize>) {
     let frame = user_frame();
     let mut cursor = space.cursor_mut(pages(all.clone())).unwrap();
     for _ in all {
-        cursor.map(MappedItem { frame: frame.clone(), prop: RW }).unwrap();
+        cursor.map(MappedItem::new(frame.clone(), RW)).unwrap();
     }
 }
 
@@ -226,7 +226,7 @@ fn what_single_pages_replace_is_kept_in_frames_or_stays() {
         fail_allocation(1);
         let refused = loop {
             let frame = frames.pop().expect("some page is refused");
-            if let Err(refused) = cursor.map(MappedItem { frame, prop: RW }) {
+            if let Err(refused) = cursor.map(MappedItem::new(frame, RW)) {
                 break refused;
             }
             replaced += 1;
