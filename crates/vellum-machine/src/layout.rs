@@ -1,16 +1,22 @@
 //! Where the kernel sees physical memory and its metadata, and where user space ends.
 //!
 //! In a process the windows are where it has room. On bare metal they are in the upper half: the linear map at its first
-//! address, where kernel space shows physical memory too.
+//! address, where kernel space shows physical memory too. Sv39 (bare RISC-V without the feature `sv48`) has little room
+//! there: half of it is the linear map's.
 use vstd::prelude::*;
 
 verus! {
 
+/// The first address above user space: half of what three levels reach.
+#[cfg(all(target_os = "none", target_arch = "riscv64", not(feature = "sv48")))]
+pub const USER_TOP: usize = 0x40_0000_0000;
+
 /// The first address above user space: half of what four levels reach.
+#[cfg(not(all(target_os = "none", target_arch = "riscv64", not(feature = "sv48"))))]
 pub const USER_TOP: usize = 0x8000_0000_0000;
 
 /// The first address of the upper half, which is the kernel's.
-pub const KERNEL_BASE: usize = 0xffff_8000_0000_0000;
+pub const KERNEL_BASE: usize = usize::MAX - USER_TOP + 1;
 
 /// The virtual address at which the linear map shows physical address 0.
 #[cfg(not(target_os = "none"))]
@@ -25,7 +31,11 @@ pub const LINEAR_MAP_BASE: usize = KERNEL_BASE;
 pub const META_BASE: usize = 0x60_0000_0000;
 
 /// The virtual address of the metadata slot of the frame at physical address 0.
-#[cfg(target_os = "none")]
+#[cfg(all(target_os = "none", target_arch = "riscv64", not(feature = "sv48")))]
+pub const META_BASE: usize = KERNEL_BASE + 0x28_0000_0000;
+
+/// The virtual address of the metadata slot of the frame at physical address 0.
+#[cfg(all(target_os = "none", not(all(target_arch = "riscv64", not(feature = "sv48")))))]
 pub const META_BASE: usize = KERNEL_BASE + 0x80_0000_0000;
 
 /// Bytes of metadata per frame.
@@ -36,7 +46,12 @@ pub const META_SLOT_SIZE: usize = 64;
 #[cfg(loom)]
 pub const META_SLOT_SIZE: usize = 512;
 
+/// One past the highest physical address that the two fixed windows leave room for (128 GiB).
+#[cfg(all(target_os = "none", target_arch = "riscv64", not(feature = "sv48")))]
+pub const PADDR_LIMIT: usize = 0x20_0000_0000;
+
 /// One past the highest physical address that the two fixed windows leave room for (256 GiB).
+#[cfg(not(all(target_os = "none", target_arch = "riscv64", not(feature = "sv48"))))]
 pub const PADDR_LIMIT: usize = 0x40_0000_0000;
 
 } // verus!

@@ -26,6 +26,7 @@ pub fn run_all() {
     let checks: &[(&str, fn())] = &[
         ("frames are handed out once, zeroed, and come back", memory::frames),
         ("a space translates what was mapped, until it is unmapped", memory::space),
+        ("an access is noted by the processor, or by the handler of its fault", memory::notes),
         ("a fault is resolved by its space's handler, or ends the access", memory::faults),
         ("words of user memory are read and changed as one", memory::words),
         ("a copy stops where memory does", memory::short_copies),

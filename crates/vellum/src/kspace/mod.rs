@@ -7,7 +7,9 @@
     unsafe_code,
     reason = "declares what a kernel promises of what it maps, and has processors obey the table"
 )]
-use crate::page_table::{Access, KernelPtConfig, PageProperty, PageTable, PageTableError, Untracked};
+use crate::page_table::{
+    Access, KernelPtConfig, NativeShape, PageProperty, PageTable, PageTableError, PagingConsts, Untracked,
+};
 use crate::sync::Once;
 use core::fmt;
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
@@ -206,7 +208,8 @@ fn largest_page(at: usize, pa: usize, len: usize) -> (u8, usize) {
     const LARGER: [(u8, usize); 2] = [(3, PAGE_SIZE << 18), (2, PAGE_SIZE << 9)];
     LARGER
         .into_iter()
-        .filter(|(level, _)| *level <= arch::largest_leaf_level())
+        // What is below the root stays: its entries are links.
+        .filter(|(level, _)| *level <= arch::largest_leaf_level() && *level < NativeShape::LEVELS)
         .find(|(_, size)| (at | pa).is_multiple_of(*size) && len >= *size)
         .unwrap_or((1, PAGE_SIZE))
 }

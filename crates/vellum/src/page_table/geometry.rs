@@ -34,6 +34,10 @@ pub trait PagingConsts: Send + Sync + 'static {
     /// half are sign-extended.
     const UPPER_BASE: usize;
 
+    /// One past the last entry of the root that is kernel space's, which begins with the upper half: the less an entry
+    /// covers, the more there are.
+    const KERNEL_HI: usize;
+
     /// What every shape promises: a node fits into a frame and a page number into 45 bits.
     proof fn consts_ok()
         ensures
@@ -44,6 +48,7 @@ pub trait PagingConsts: Send + Sync + 'static {
             1 <= Self::MAX_LEAF_LEVEL <= Self::LEVELS,
             Self::UPPER_BASE + PAGE_SIZE * pages(Self::NR_ENTRIES as nat, Self::LEVELS as nat) == usize::MAX + 1,
             Self::UPPER_BASE % PAGE_SIZE == 0,
+            Self::NR_ENTRIES / 2 < Self::KERNEL_HI < Self::NR_ENTRIES,
     ;
 }
 

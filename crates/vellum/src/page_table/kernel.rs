@@ -85,7 +85,7 @@ unsafe impl<G: PagingConsts, E: PageTableEntry<G>> PageTableConfig for KernelPt<
 
     const TOP_LO: usize = G::NR_ENTRIES / 2;
 
-    const TOP_HI: usize = G::NR_ENTRIES / 2 + G::NR_ENTRIES / 64 + 1;
+    const TOP_HI: usize = G::KERNEL_HI;
 
     const TOP_NODES_STAY: bool = true;
 

@@ -30,8 +30,16 @@ impl<G> Entries<G> for ptword::X86_64 {
 }
 
 /// Every hart that translates addresses has Sv39.
-impl<X: Extensions> Tables for ptword::RiscV<X> {
+impl Tables for ptword::RiscV<ptword::Base> {
     type Shape = Sv39;
+}
+
+impl Tables for ptword::RiscV<ptword::SvpbmtSvadu> {
+    type Shape = Sv39;
+}
+
+impl Tables for ptword::RiscV<ptword::Sv48Base> {
+    type Shape = Sv48;
 }
 
 impl<G, X: Extensions> Entries<G> for ptword::RiscV<X> {

@@ -27,6 +27,8 @@ impl PagingConsts for Sv39 {
 
     const UPPER_BASE: usize = 0xffff_ff80_0000_0000;
 
+    const KERNEL_HI: usize = 511;
+
     proof fn consts_ok() {
         vstd::arithmetic::power2::lemma2_to64();
         assert(pages(512, 3) == 0x800_0000) by (compute);
@@ -49,6 +51,8 @@ impl PagingConsts for Sv48 {
     const MAX_LEAF_LEVEL: u8 = 4;
 
     const UPPER_BASE: usize = 0xffff_0000_0000_0000;
+
+    const KERNEL_HI: usize = 265;
 
     proof fn consts_ok() {
         vstd::arithmetic::power2::lemma2_to64();

@@ -24,6 +24,8 @@ impl PagingConsts for FourLevel {
 
     const UPPER_BASE: usize = 0xffff_0000_0000_0000;
 
+    const KERNEL_HI: usize = 265;
+
     proof fn consts_ok() {
         vstd::arithmetic::power2::lemma2_to64();
         assert(pages(512, 4) == 0x10_0000_0000) by (compute);
@@ -43,6 +45,8 @@ impl PagingConsts for TinyTree {
     const MAX_LEAF_LEVEL: u8 = 2;
 
     const UPPER_BASE: usize = 0xffff_ffff_fffc_0000;
+
+    const KERNEL_HI: usize = 3;
 
     proof fn consts_ok() {
         vstd::arithmetic::power2::lemma2_to64();

@@ -2,11 +2,12 @@
 use super::cursor::MapError;
 use super::error::VmSpaceError;
 use super::vm_space::VmSpace;
+use crate::page_table::AccessType;
 use alloc::sync::Arc;
 use core::fmt;
-use vellum_machine::addr::Vaddr;
-use vellum_machine::cpu;
-use vellum_machine::fault::{FaultOutcome, PageFault};
+use vellum_machine::addr::{PAGE_SIZE, Vaddr};
+use vellum_machine::fault::{Access as FaultAccess, FaultOutcome, PageFault};
+use vellum_machine::{arch, cpu};
 
 /// What resolves the page faults of a space.
 pub(super) type Handler = Arc<dyn Fn(&Arc<VmSpace>, &PageFault) -> Result<(), FaultError> + Send + Sync>;
@@ -68,7 +69,8 @@ impl core::error::Error for FaultError {}
 
 /// The machine's handler: hands a fault on to the space that is active here.
 pub(super) fn deliver(fault: &PageFault) -> FaultOutcome {
-    let resolved = VmSpace::current().is_some_and(|space| space.handle_page_fault(fault).is_ok());
+    let resolve = |space: Arc<VmSpace>| space.note_access(fault) || space.handle_page_fault(fault).is_ok();
+    let resolved = VmSpace::current().is_some_and(resolve);
     if resolved { FaultOutcome::Resolved } else { FaultOutcome::Unresolved }
 }
 
@@ -94,6 +96,23 @@ impl VmSpace {
         let before = core::mem::replace(&mut *self.handler.0.lock(), handler);
         // Only now, with the lock open again: it may be the last handle of anything.
         drop(before);
+    }
+
+    /// Notes the access in the entry that permits it, where processors do not; says whether one does. Otherwise the fault is
+    /// the handler's.
+    fn note_access(&self, fault: &PageFault) -> bool {
+        if arch::notes_accesses() || !fault.present || cpu::preempt_depth() != 0 {
+            return false;
+        }
+        let access = match fault.access {
+            FaultAccess::Read => AccessType::Read,
+            FaultAccess::Write => AccessType::Write,
+            FaultAccess::Execute => AccessType::Execute,
+        };
+        let page = fault.addr.0 / PAGE_SIZE * PAGE_SIZE;
+        // Beyond user space there is no cursor, and nothing to note.
+        let cursor = self.cursor_mut(Vaddr(page)..Vaddr(page.saturating_add(PAGE_SIZE)));
+        cursor.and_then(|mut cursor| cursor.note(access)).unwrap_or(false)
     }
 
     /// Has the handler of this space resolve a page fault.

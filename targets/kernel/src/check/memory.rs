@@ -6,10 +6,11 @@ use vellum::frame::UFrame;
 use vellum::frame::allocator::{self, FrameAllocOptions};
 use vellum::space::{Access, FaultError, MappedItem, PageProperty, VmSpace};
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
-use vellum_machine::fault::Access as FaultAccess;
+use vellum_machine::arch::{self, bare};
+use vellum_machine::fault::{Access as FaultAccess, PageFault};
 use vellum_machine::{page, user};
 
-const BASE: Vaddr = Vaddr(0x40_0000_0000);
+const BASE: Vaddr = Vaddr(0x20_0000_0000);
 
 /// The address of a page of the area that checks map.
 pub fn at(page: usize) -> Vaddr {
@@ -104,6 +105,21 @@ pub fn space() {
     assert_eq!(unmap(&space, at(1)), 1);
     let missing = user::load_u64(at(1)).expect_err("nothing is mapped");
     assert!(!missing.present && missing.access == FaultAccess::Read, "{missing}");
+    VmSpace::deactivate_current();
+}
+
+pub fn notes() {
+    let space = active_space();
+    map(&space, at(0), frame(), Access::RW);
+    let fault = |access| PageFault { addr: Vaddr(at(0).0 + 8), access, present: true, user: true };
+    let noted = || space.cursor(at(0)..at(1)).and_then(|mut cursor| cursor.query()).expect("it is mapped").ad;
+    // As a processor faults that leaves it to software: one that does not never asks.
+    let resolved = bare::user_fault(fault(FaultAccess::Write)).is_ok();
+    assert_eq!(resolved, !arch::notes_accesses());
+    assert_eq!(noted().accessed && noted().dirty, resolved, "resolved is what was noted");
+    assert!(bare::user_fault(fault(FaultAccess::Execute)).is_err(), "data is not for execution");
+    assert_eq!(user::store_u64(at(0), 1), Ok(()));
+    assert!(noted().accessed && noted().dirty);
     VmSpace::deactivate_current();
 }
 

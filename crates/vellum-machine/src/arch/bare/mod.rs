@@ -19,7 +19,7 @@ use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use station::{STATIONS, station};
 
-pub(crate) use native::{Native, largest_leaf_level};
+pub(crate) use native::{NOTES_ACCESSES, Native, largest_leaf_level};
 pub(crate) use station::Station;
 
 /// Number of processors, 0 before the machine is described.
@@ -92,9 +92,6 @@ pub(crate) fn with_processor<R>(f: impl FnOnce(&Processor) -> R) -> Option<R> {
     Some(f(&Processor(here())))
 }
 
-/// Above so many pages a range is not flushed page by page.
-const PAGES_ONE_BY_ONE: usize = 64;
-
 impl Processor {
     pub(crate) fn root(&self) -> Option<Paddr> {
         self.0.root()
@@ -122,7 +119,7 @@ impl Processor {
         }
         let first = range.start.0 / PAGE_SIZE;
         let last = (range.end.0 - 1) / PAGE_SIZE;
-        if last - first >= PAGES_ONE_BY_ONE {
+        if last - first >= native::PAGES_ONE_BY_ONE {
             return native::flush_all();
         }
         for page in first..=last {

@@ -110,14 +110,10 @@ impl Station {
         }
     }
 
-    /// Has the first field say where the station is.
-    pub(in crate::arch) fn point_to_itself(&'static self) {
+    pub(super) fn settle(&'static self, cpu: CpuId, hardware: u32) {
         let own: *const Station = self;
         // Relaxed: this processor alone reads it.
         self.own.store(own.expose_provenance(), Ordering::Relaxed);
-    }
-
-    pub(super) fn settle(&self, cpu: CpuId, hardware: u32) {
         // Relaxed: published by `open`.
         self.number.store(cpu.index() as u32, Ordering::Relaxed);
         self.hardware.store(hardware, Ordering::Relaxed);

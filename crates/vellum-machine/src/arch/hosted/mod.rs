@@ -35,6 +35,9 @@ pub use station::{Seat, SeatError};
 /// What the walker of this machine reads.
 pub type Native = crate::ptword::X86_64;
 
+/// The walker of this machine sets accessed and dirty bits.
+pub(crate) const NOTES_ACCESSES: bool = true;
+
 /// The highest level at which the walker of this machine knows pages.
 pub(crate) fn largest_leaf_level() -> u8 {
     3

@@ -15,6 +15,12 @@ pub(super) use walk::probe;
 /// What the walker of this machine reads.
 pub type Native = crate::ptword::X86_64;
 
+/// Processors set accessed and dirty bits.
+pub(crate) const NOTES_ACCESSES: bool = true;
+
+/// Above so many pages a range is not flushed page by page.
+pub(super) const PAGES_ONE_BY_ONE: usize = 64;
+
 /// The bit of CR4 that keeps global translations when the root changes.
 const CR4_PGE: u64 = 1 << 7;
 
@@ -51,7 +57,6 @@ pub(super) unsafe fn sit_down(station: &'static Station) {
     let own: *const Station = station;
     // SAFETY: every x86-64 has this register, and by duty 1 it is ours.
     unsafe { write_msr(MSR_GS_BASE, own.expose_provenance() as u64) };
-    station.point_to_itself();
 }
 
 /// The place of the processor that runs this code.
