@@ -35,12 +35,16 @@ fn ask(monitor: &Path, command: &str) -> Result<String> {
 fn addresses(registers: &str) -> Vec<(String, u64)> {
     let mut found = Vec::new();
     let mut cpu = String::from("CPU#0");
+    let mut before = "";
     for word in registers.split_whitespace() {
+        // x86-64 has `RIP=` before the address, RISC-V a word of its own.
+        let address = word.strip_prefix("RIP=").or((before == "pc").then_some(word));
         if word.starts_with("CPU#") {
             cpu = word.to_owned();
-        } else if let Some(at) = word.strip_prefix("RIP=").and_then(|at| u64::from_str_radix(at, 16).ok()) {
+        } else if let Some(at) = address.and_then(|at| u64::from_str_radix(at, 16).ok()) {
             found.push((cpu.clone(), at));
         }
+        before = word;
     }
     found
 }
@@ -101,6 +105,8 @@ mod tests {
         let text = "CPU#0\nRAX=1 RIP=ffff840000100004 RFL=2\nCPU#1\nRIP=0000000000000010\n";
         let found = addresses(text);
         assert_eq!(found, [("CPU#0".to_owned(), 0xffff_8400_0010_0004), ("CPU#1".to_owned(), 0x10)]);
+        let text = "CPU#1\n V      =   0\n pc       ffffff0080200010\n mhartid  0000000000000001\n";
+        assert_eq!(addresses(text), [("CPU#1".to_owned(), 0xffff_ff00_8020_0010)]);
         let symbols =
             vec![(0x100, "_ZN6vellum4sync3run17h0123456789abcdefE".to_owned()), (0x200, "boot".to_owned())];
         assert_eq!(name(&symbols, 0x150), "vellum::sync::run");

@@ -142,6 +142,9 @@ pub fn prefetch(pa: Paddr, i: usize)
         // SAFETY: the instruction accesses nothing, and raises no exception for any address (Intel SDM vol. 2, PREFETCHW).
         unsafe { core::arch::asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags, readonly)) };
     }
+    // RISC-V has such an instruction in an extension only (Zicbop).
+    #[cfg(not(all(target_arch = "x86_64", not(any(loom, miri)))))]
+    let _ = (pa, i);
 }
 
 /// Reads a word.

@@ -38,8 +38,8 @@ pub enum FirmwareError {
     Magic(u32),
     /// It passes no memory map.
     NoMemoryMap,
-    /// There are no tables of ACPI that list processors.
-    NoAcpi,
+    /// There is no list of processors that can be read: in tables of ACPI, or in a device tree.
+    NoProcessors,
     /// The memory map is too long.
     Map(MapError),
 }
@@ -50,7 +50,7 @@ impl fmt::Display for FirmwareError {
             FirmwareError::Address(pa) => write!(f, "it names the address {pa:#x}"),
             FirmwareError::Magic(magic) => write!(f, "it begins with {magic:#x}"),
             FirmwareError::NoMemoryMap => f.write_str("it has no memory map"),
-            FirmwareError::NoAcpi => f.write_str("ACPI lists no processors"),
+            FirmwareError::NoProcessors => f.write_str("it lists no processors"),
             FirmwareError::Map(error) => error.fmt(f),
         }
     }

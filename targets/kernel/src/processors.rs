@@ -15,9 +15,6 @@ use vellum_machine::layout::LINEAR_MAP_BASE;
 /// Frames of the stack of a processor.
 const STACK_FRAMES: usize = 16;
 
-/// Turns of waiting for a processor before it counts as dead.
-const PATIENCE: u64 = 20_000_000_000;
-
 type Work = Arc<dyn Fn(CpuId) + Send + Sync>;
 
 static WORK: SpinLock<Option<Work>> = SpinLock::new(None);
@@ -49,7 +46,7 @@ fn wait_for(number: usize, too_long: impl Fn()) {
     let start = arch::ticks();
     // Acquire: pairs with the Release in `work`.
     while ARRIVED.load(Ordering::Acquire) != number {
-        if arch::ticks().wrapping_sub(start) > PATIENCE {
+        if arch::ticks().wrapping_sub(start) > arch::PATIENCE {
             too_long();
         }
         cpu::relax();

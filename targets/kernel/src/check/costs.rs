@@ -38,7 +38,7 @@ pub fn costs() {
     assert_eq!(cursor.unmap(2 * TIMES * PAGE_SIZE), Ok(TIMES));
     cursor.jump(at(0)).expect("it is the start of the range");
     ticks_each("map a page under a cursor", |_| {
-        cursor.map(MappedItem { frame: spare.clone(), prop: user_page(Access::R) }).expect("there is memory");
+        cursor.map(MappedItem::new(spare.clone(), user_page(Access::R))).expect("there is memory");
     });
     drop(cursor);
     VmSpace::deactivate_current();

@@ -33,7 +33,7 @@ pub fn user_page(access: Access) -> PageProperty {
 /// Maps a frame at a page.
 pub fn map(space: &VmSpace, va: Vaddr, frame: UFrame, access: Access) {
     let mut cursor = space.cursor_mut(va..Vaddr(va.0 + PAGE_SIZE)).expect("a page of user space");
-    cursor.map(MappedItem { frame, prop: user_page(access) }).expect("there is memory for nodes");
+    cursor.map(MappedItem::new(frame, user_page(access))).expect("there is memory for nodes");
 }
 
 /// Unmaps a page; the frame is released when this returns.

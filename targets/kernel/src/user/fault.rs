@@ -38,16 +38,19 @@ pub fn resolve(
     let frame = match cursor.query()?.item {
         // Somebody was faster, or it is shared.
         Some(MappedItem { prop, .. }) if allows(prop.access, fault.access) => return Ok(()),
-        // This mapping and the handle at hand are all that there is of it.
-        Some(item) if item.frame.reference_count() == 2 => {
-            counts.taken_over.fetch_add(1, Ordering::Relaxed);
-            item.frame
-        }
         Some(item) => {
-            let copy = new_frame()?;
-            copy.writer().write(&mut item.frame.reader());
-            counts.copied.fetch_add(1, Ordering::Relaxed);
-            copy
+            // Programs have no huge pages.
+            let frame = item.frames.into_frame().map_err(|_| refused)?;
+            // This mapping and the handle at hand are all that there is of it.
+            if frame.reference_count() == 2 {
+                counts.taken_over.fetch_add(1, Ordering::Relaxed);
+                frame
+            } else {
+                let copy = new_frame()?;
+                copy.writer().write(&mut frame.reader());
+                counts.copied.fetch_add(1, Ordering::Relaxed);
+                copy
+            }
         }
         None => {
             let frame = new_frame()?;
@@ -56,7 +59,7 @@ pub fn resolve(
             frame
         }
     };
-    cursor.map(MappedItem { frame, prop })?;
+    cursor.map(MappedItem::new(frame, prop))?;
     Ok(())
 }
 

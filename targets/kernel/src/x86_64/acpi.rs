@@ -40,7 +40,7 @@ pub unsafe fn find_processors(rsdp: u64, firmware: &mut Firmware) -> Result<(), 
     // SAFETY: ACPI says what is at these addresses; so in the rest of the function.
     let root: RootPointer = unsafe { peek(rsdp) }?;
     if &root.signature != b"RSD PTR " {
-        return Err(FirmwareError::NoAcpi);
+        return Err(FirmwareError::NoProcessors);
     }
     let rsdt = u64::from(root.rsdt);
     // SAFETY: as above.
@@ -55,7 +55,7 @@ pub unsafe fn find_processors(rsdp: u64, firmware: &mut Firmware) -> Result<(), 
             return unsafe { read_madt(table, u64::from(header.len), firmware) };
         }
     }
-    Err(FirmwareError::NoAcpi)
+    Err(FirmwareError::NoProcessors)
 }
 
 /// # Safety
