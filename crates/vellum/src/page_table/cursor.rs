@@ -26,6 +26,7 @@ pub trait ProtectOp {
 
 #[verifier::external]
 impl<F: FnOnce(PageProperty) -> PageProperty> ProtectOp for F {
+    #[inline(always)]
     fn apply(self, prop: PageProperty) -> PageProperty {
         self(prop)
     }

@@ -344,7 +344,9 @@ pub fn lock_range<C: PageTableConfig>(
         }
         let at = go_down::<C>(w, Tracked(r), top, s, e, missing.least());
         // Two lines are missing from the cache where pages are in no order: that of the lock, and that of the entry.
-        ptword::prefetch(Paddr(at.pa), entry_index::<C::Consts>(s, at.l));
+        if at.l == 1 {
+            ptword::prefetch(Paddr(at.pa), entry_index::<C::Consts>(s, 1));
+        }
         let Some(tok) = lock::<C>(w, at.pa, Tracked(r), Tracked(at.prot.borrow()), Tracked(at.info.borrow())) else {
             continue ;
         };

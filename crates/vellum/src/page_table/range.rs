@@ -34,6 +34,7 @@ pub trait ReplacedSink<I> {
 
 #[verifier::external]
 impl<I, F: FnMut(Vaddr, Replaced<I>)> ReplacedSink<I> for F {
+    #[inline(always)]
     fn take(&mut self, va: Vaddr, replaced: Replaced<I>) {
         self(va, replaced);
     }
@@ -47,6 +48,7 @@ pub trait ProtectEach {
 
 #[verifier::external]
 impl<F: FnMut(Range<Vaddr>, PageProperty) -> Option<PageProperty>> ProtectEach for F {
+    #[inline(always)]
     fn apply(&mut self, range: Range<Vaddr>, prop: PageProperty) -> Option<PageProperty> {
         self(range, prop)
     }

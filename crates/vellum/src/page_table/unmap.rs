@@ -37,6 +37,7 @@ pub trait FragmentSink<C: PageTableConfig> {
 
 #[verifier::external]
 impl<C: PageTableConfig, F: FnMut(Fragment<C>)> FragmentSink<C> for F {
+    #[inline(always)]
     fn take(&mut self, fragment: Fragment<C>) {
         self(fragment);
     }
