@@ -1,6 +1,23 @@
 //! Those of `core`.
 pub use core::hint::spin_loop;
-pub use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence};
+use core::sync::atomic::Ordering;
+pub use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
+
+/// A fence, as that of `core`.
+///
+/// On x86-64 a sequentially consistent one is a locked instruction that changes nothing, on the top of the stack: it orders
+/// all that MFENCE does of ordinary memory, in half the time (Intel SDM vol. 3, section 10.2.3.9).
+#[inline(always)]
+#[allow(unsafe_code, reason = "the instruction has no name in Rust")]
+pub fn fence(order: Ordering) {
+    #[cfg(all(target_arch = "x86_64", not(any(miri, tsan))))]
+    if matches!(order, Ordering::SeqCst) {
+        // SAFETY: the word is on the stack, and stays what it is. There is no `nomem`: the compiler moves no access over it.
+        unsafe { core::arch::asm!("lock or dword ptr [rsp], 0") };
+        return;
+    }
+    core::sync::atomic::fence(order);
+}
 
 /// A cell whose contents change through a shared reference.
 ///
