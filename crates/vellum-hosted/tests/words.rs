@@ -59,7 +59,9 @@ fn a_frame_is_filled_with_zeros_and_no_more() {
 fn words_of_a_table_are_where_a_walker_reads_them() {
     let _machine = machine(config());
     // Whatever the address, nothing comes of it.
-    [AREA, Paddr(usize::MAX)].map(|pa| ptword::prefetch(pa, usize::MAX));
+    for pa in [AREA, Paddr(usize::MAX)] {
+        ptword::prefetch(pa, usize::MAX);
+    }
     for i in [0, 1, 511] {
         store(i, 0x1000 + i as u64);
         assert_eq!(get(at(AREA, i)), 0x1000 + i as u64);
