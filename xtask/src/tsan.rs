@@ -39,7 +39,7 @@ const SETS: [Set; 5] = [
     },
     Set {
         package: "vellum-hosted",
-        binaries: &["--test", "buddy", "--test", "space_stress", "--test", "page_table_concurrent"],
+        binaries: &["--test", "buddy", "--test", "suite", "--test", "page_table_concurrent"],
         tests: &[],
         relies_on_std: true,
     },

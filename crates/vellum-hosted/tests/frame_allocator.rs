@@ -63,32 +63,6 @@ fn frames_are_zero_unless_that_is_not_wanted() {
 }
 
 #[test]
-fn a_frame_goes_back_with_its_last_handle() {
-    on_boot_cpu(|| {
-        let before = census().free;
-        let frame = FrameAllocOptions::new().alloc_frame_with(()).unwrap();
-        let other = frame.clone();
-        drop(frame);
-        assert_eq!(census().free, before - 1);
-        drop(other);
-        assert_eq!(census().free, before);
-    });
-}
-
-#[test]
-fn memory_runs_out_with_an_error_and_comes_back() {
-    on_boot_cpu(|| {
-        let free = census().free;
-        let all: Vec<_> =
-            std::iter::from_fn(|| FrameAllocOptions::new().uninit().alloc_frame().ok()).collect();
-        assert_eq!(all.len(), free);
-        assert_eq!(FrameAllocOptions::new().alloc_frame().err(), Some(AllocError::NoMemory { frames: 1 }));
-        let segment = FrameAllocOptions::new().alloc_segment(2);
-        assert_eq!(segment.err(), Some(AllocError::NoMemory { frames: 2 }));
-    });
-}
-
-#[test]
 fn frames_that_others_have_by_address_are_skipped() {
     on_boot_cpu(|| {
         let next = FrameAllocOptions::new().alloc_frame().unwrap().start_paddr();
@@ -199,23 +173,4 @@ fn what_is_not_free_memory_cannot_be_had() {
         assert!(withheld > 0);
         assert_eq!(census().total, max_paddr().0 / PAGE_SIZE - withheld);
     });
-}
-
-#[test]
-fn processors_allocate_at_once() {
-    let (_turn, machine) = machine();
-    let before = machine.run_on(CpuId::BOOT, census);
-    machine.on_all(|cpu| {
-        let mut held = Vec::new();
-        for turn in 0..20_000 {
-            match (turn * 7 + cpu.index()) % 5 {
-                0..3 => held.extend(FrameAllocOptions::new().uninit().alloc_frame().ok()),
-                _ if held.is_empty() => {}
-                _ => drop(held.swap_remove(turn % held.len())),
-            }
-        }
-        let distinct: BTreeSet<_> = held.iter().map(|frame| frame.start_paddr()).collect();
-        assert_eq!(distinct.len(), held.len());
-    });
-    assert_eq!(machine.run_on(CpuId::BOOT, census), before);
 }

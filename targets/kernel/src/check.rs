@@ -4,6 +4,7 @@ mod memory;
 mod processors;
 mod programs;
 mod storm;
+mod suites;
 
 use crate::arch;
 use crate::console::println;
@@ -23,8 +24,8 @@ pub fn run_all() {
     if crate::boot::option("mistake") == Some(1) {
         make_a_mistake();
     }
+    suites::run_all();
     let checks: &[(&str, fn())] = &[
-        ("frames are handed out once, zeroed, and come back", memory::frames),
         ("a space translates what was mapped, until it is unmapped", memory::space),
         ("an access is noted by the processor, or by the handler of its fault", memory::notes),
         ("a fault is resolved by its space's handler, or ends the access", memory::faults),

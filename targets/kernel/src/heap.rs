@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "an allocator deals in raw memory")]
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use vellum::frame::Segment;
 use vellum::frame::allocator::FrameAllocOptions;
 use vellum::sync::SpinLock;
@@ -31,6 +32,14 @@ struct Heap {
 #[global_allocator]
 static HEAP: Heap = Heap { classes: [const { SpinLock::new(Class(ptr::null_mut())) }; CLASSES] };
 
+/// The frames that the heap has.
+static FRAMES: AtomicUsize = AtomicUsize::new(0);
+
+/// Returns how many frames the heap has: those that it cut up, for good, and the runs that are in use.
+pub fn frames() -> usize {
+    FRAMES.load(Ordering::Relaxed)
+}
+
 /// The class of blocks for a layout, if it fits into one.
 fn class_of(layout: Layout) -> Option<usize> {
     let size = layout.size().max(layout.align()).max(SMALLEST).next_power_of_two();
@@ -44,6 +53,8 @@ impl Heap {
             return block;
         }
         let Ok(frame) = FrameAllocOptions::new().alloc_frame() else { return ptr::null_mut() };
+        // Relaxed, here and below: a counter orders nothing.
+        FRAMES.fetch_add(1, Ordering::Relaxed);
         let start = contents(frame.into_raw());
         let size = SMALLEST << class;
         for offset in (size..PAGE_SIZE).step_by(size) {
@@ -86,7 +97,10 @@ unsafe impl GlobalAlloc for Heap {
             return ptr::null_mut();
         }
         match FrameAllocOptions::new().alloc_segment(frames) {
-            Ok(segment) => contents(segment.into_raw().start),
+            Ok(segment) => {
+                FRAMES.fetch_add(frames, Ordering::Relaxed);
+                contents(segment.into_raw().start)
+            }
             Err(_) => ptr::null_mut(),
         }
     }
@@ -97,7 +111,9 @@ unsafe impl GlobalAlloc for Heap {
             return unsafe { self.push(class, block) };
         }
         let start = Paddr(block.addr() - LINEAR_MAP_BASE);
-        let end = Paddr(start.0 + layout.size().div_ceil(PAGE_SIZE) * PAGE_SIZE);
+        let frames = layout.size().div_ceil(PAGE_SIZE);
+        let end = Paddr(start.0 + frames * PAGE_SIZE);
+        FRAMES.fetch_sub(frames, Ordering::Relaxed);
         // SAFETY: `alloc` took this run apart, for this layout; it comes back once.
         drop(unsafe { Segment::<()>::from_raw(start..end) });
     }

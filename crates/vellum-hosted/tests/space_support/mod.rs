@@ -1,23 +1,21 @@
 //! What the tests of spaces share: the machine, frames, and waiting.
 #![allow(dead_code, unused_imports, reason = "each test uses a part of it")]
 
-mod frames;
-pub mod model;
-
-pub use frames::{fail_allocation, free_frames, try_huge_segment, try_user_frame, user_frame};
+pub use vellum_suite::model;
+pub use vellum_suite::support::{
+    BASE, active_space, count_free, fail_allocation, free_frames, load, new_item as item, page, pages, store,
+    try_user_frame, unmap_pages, user_frame,
+};
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use vellum::frame::USegment;
-use vellum::space::{Access, MappedItem, PageFault, PageProperty, VmSpace};
+use vellum::frame::allocator::FrameAllocOptions;
+use vellum::space::{Access, MappedItem, PageProperty, VmSpace};
 use vellum_hosted::{Machine, MachineConfig};
-use vellum_machine::addr::{PAGE_SIZE, Vaddr};
+use vellum_machine::addr::PAGE_SIZE;
 use vellum_machine::cpu::{self, CpuId};
-use vellum_machine::user;
-
-/// Where the tests map.
-pub const BASE: Vaddr = Vaddr(0x5000_0000_0000);
 
 static MACHINE: OnceLock<Mutex<Machine>> = OnceLock::new();
 
@@ -51,27 +49,14 @@ fn settled(machine: &Machine) -> usize {
     machine.run_on(CpuId::BOOT, count_free)
 }
 
-/// The free frames, when nothing is under way.
-pub fn count_free() -> usize {
-    vellum::barrier().expect("no cursor is held");
-    free_frames()
-}
-
 pub fn cpu(number: u32) -> CpuId {
     CpuId::new(number).unwrap()
 }
 
-/// The address of page `n` of the tests.
-pub fn page(n: usize) -> Vaddr {
-    Vaddr(BASE.0 + n * PAGE_SIZE)
-}
-
-pub fn pages(range: Range<usize>) -> Range<Vaddr> {
-    page(range.start)..page(range.end)
-}
-
-pub fn item(access: Access) -> MappedItem {
-    MappedItem::new(user_frame(), PageProperty::user(access))
+/// Frames of zeros that follow each other at a multiple of their size, if there are some.
+pub fn try_huge_segment(frames: usize) -> Option<USegment> {
+    let aligned = FrameAllocOptions::new().aligned_to(frames * PAGE_SIZE)?;
+    aligned.alloc_segment(frames).ok().map(USegment::from)
 }
 
 /// The base pages of a huge page of level 2.
@@ -89,26 +74,6 @@ pub fn map_pages(space: &VmSpace, range: Range<usize>, access: Access) {
     for _ in range {
         cursor.map(item(access)).unwrap();
     }
-}
-
-pub fn unmap_pages(space: &VmSpace, range: Range<usize>) -> usize {
-    let len = range.len() * PAGE_SIZE;
-    space.cursor_mut(pages(range)).unwrap().unmap(len).unwrap()
-}
-
-/// A new space, active here.
-pub fn active_space() -> Arc<VmSpace> {
-    let space = VmSpace::new().unwrap();
-    space.activate();
-    space
-}
-
-pub fn load(va: Vaddr) -> Result<u64, PageFault> {
-    user::load_u64(va)
-}
-
-pub fn store(va: Vaddr, value: u64) -> Result<(), PageFault> {
-    user::store_u64(va, value)
 }
 
 /// Waits, serving calls, and gives up after a while.

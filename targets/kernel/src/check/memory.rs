@@ -3,7 +3,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use vellum::frame::UFrame;
-use vellum::frame::allocator::{self, FrameAllocOptions};
+use vellum::frame::allocator::FrameAllocOptions;
 use vellum::space::{Access, FaultError, MappedItem, PageProperty, VmSpace};
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
 use vellum_machine::arch::{self, bare};
@@ -56,22 +56,6 @@ pub fn word(pa: Paddr) -> &'static core::sync::atomic::AtomicU64 {
     unsafe {
         &*page::contents(pa).cast()
     }
-}
-
-pub fn frames() {
-    let before = allocator::statistics().map(|statistics| statistics.free);
-    let mut frames: Vec<UFrame> = (0..1000).map(|_| frame()).collect();
-    frames.sort_by_key(|frame| frame.start_paddr());
-    for pair in frames.windows(2) {
-        assert!(pair[0].start_paddr() < pair[1].start_paddr(), "two handles of {}", pair[0].start_paddr());
-    }
-    for frame in &frames {
-        let word = word(frame.start_paddr());
-        assert_eq!(word.swap(u64::MAX, Ordering::Relaxed), 0, "{} was not zeroed", frame.start_paddr());
-    }
-    drop(frames);
-    vellum::barrier().expect("nothing is held");
-    assert_eq!(allocator::statistics().map(|statistics| statistics.free), before);
 }
 
 pub fn space() {

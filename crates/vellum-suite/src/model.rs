@@ -1,9 +1,10 @@
 //! What a space should hold, in plain terms.
-use super::{BASE, PAGE_SIZE, Vaddr, load, page, store};
-use std::collections::BTreeMap;
-use std::ops::Range;
+use crate::support::{BASE, load, page, store};
+use alloc::collections::BTreeMap;
+use core::ops::Range;
 use vellum::frame::UFrame;
 use vellum::space::{Access, MappedItem, PageProperty, VmSpace, VmSpaceError};
+use vellum_machine::addr::{PAGE_SIZE, Vaddr};
 
 /// Every page that is mapped: its frame and property.
 #[derive(Default)]
@@ -12,30 +13,42 @@ pub struct Model {
 }
 
 impl Model {
+    /// Returns how many pages are mapped.
     pub fn len(&self) -> usize {
         self.pages.len()
     }
 
+    /// Returns whether nothing is mapped.
+    pub fn is_empty(&self) -> bool {
+        self.pages.is_empty()
+    }
+
+    /// Notes that a page is mapped.
     pub fn map(&mut self, n: usize, frame: UFrame, prop: PageProperty) {
         self.pages.insert(n, (frame, prop));
     }
 
-    /// Returns how many pages were mapped.
+    /// Notes that pages are unmapped, and returns how many were mapped.
     pub fn unmap(&mut self, range: Range<usize>) -> usize {
         let before = self.pages.len();
         self.pages.retain(|n, _| !range.contains(n));
         before - self.pages.len()
     }
 
+    /// Returns the first page of a range that is mapped.
     pub fn next(&self, range: Range<usize>) -> Option<usize> {
         self.pages.range(range).next().map(|(n, _)| *n)
     }
 
+    /// Notes that pages are protected, and returns how many are mapped.
     pub fn protect(&mut self, range: Range<usize>, access: Access) -> usize {
         self.pages.range_mut(range).map(|(_, (_, prop))| *prop = prop.with_access(access)).count()
     }
 
     /// Maps through a cursor, and notes it if that worked.
+    ///
+    /// # Errors
+    /// Why the space refused.
     pub fn map_in(
         &mut self,
         space: &VmSpace,
@@ -52,6 +65,9 @@ impl Model {
     }
 
     /// Compares with all that a cursor over `range` finds.
+    ///
+    /// # Panics
+    /// If they differ.
     pub fn check(&self, space: &VmSpace, range: Range<usize>) {
         let mut cursor = space.cursor(page(range.start)..page(range.end)).unwrap();
         let mut expected = self.pages.range(range.clone());
@@ -75,6 +91,9 @@ impl Model {
     }
 
     /// Compares with what user code can do at a page.
+    ///
+    /// # Panics
+    /// If they differ.
     pub fn check_access(&self, n: usize) {
         let access = self.pages.get(&n).map_or(Access::None, |(_, prop)| prop.access);
         let va = Vaddr(BASE.0 + n * PAGE_SIZE + 16);

@@ -1,18 +1,21 @@
 //! Without memory: an error, everything as it was, and every frame given back.
-mod space_support;
-
-use space_support::model::Model;
-use space_support::*;
-use vellum::frame::allocator::failure_pending;
-use vellum::space::{Access, FaultError, PageProperty, VmSpace, VmSpaceError};
+use crate::Machine;
+use crate::model::Model;
+use crate::support::*;
+use vellum::frame::allocator::{FrameAllocOptions, failure_pending};
+use vellum::frame::{Link, LinkedList};
+use vellum::space::{Access, FaultError, MappedItem, PageProperty, VmSpace, VmSpaceError};
 use vellum_machine::addr::PAGE_SIZE;
 
-const ALL: std::ops::Range<usize> = 0..600_000;
+const ALL: core::ops::Range<usize> = 0..600_000;
+
+/// Frames that are left for a space that uses up all.
+const LEFT: usize = 3000;
 
 /// Some of everything that allocates. Each step either happens or leaves the space as it was.
 ///
 /// Returns whether an allocation failed, where all steps happened nevertheless: a node was made later.
-fn suite() -> Result<bool, VmSpaceError> {
+fn one_run() -> Result<bool, VmSpaceError> {
     let space = VmSpace::new()?;
     space.activate();
     let mut model = Model::default();
@@ -48,18 +51,21 @@ fn steps(space: &VmSpace, model: &mut Model) -> Result<(), VmSpaceError> {
     Ok(())
 }
 
-fn item_or(error: VmSpaceError) -> Result<vellum::space::MappedItem, VmSpaceError> {
+fn item_or(error: VmSpaceError) -> Result<MappedItem, VmSpaceError> {
     let frame = try_user_frame().ok_or(error)?;
-    Ok(vellum::space::MappedItem::new(frame, PageProperty::user(Access::RW)))
+    Ok(MappedItem::new(frame, PageProperty::user(Access::RW)))
 }
 
-#[test]
-fn each_allocation_can_fail() {
-    on_machine(|| {
+/// Everything that allocates, with each allocation failing in its turn.
+pub fn each_allocation(machine: &dyn Machine) {
+    on_first(machine, || {
+        // What this takes from the heap the heap has in all runs after it: their allocations are those of frames.
+        assert_eq!(one_run(), Ok(true), "with no allocation failing");
+        VmSpace::deactivate_current();
         let free = count_free();
         for nth in 1.. {
             fail_allocation(nth);
-            let outcome = suite();
+            let outcome = one_run();
             fail_allocation(0);
             VmSpace::deactivate_current();
             assert_eq!(count_free(), free, "with allocation {nth} failing");
@@ -75,16 +81,29 @@ fn each_allocation_can_fail() {
     });
 }
 
-#[test]
-fn nothing_left_at_all() {
-    on_machine(|| {
+/// Holds frames until few are left; the list needs no heap.
+fn hold_all_but(left: usize) -> LinkedList<()> {
+    let mut held = LinkedList::new();
+    while free_frames() > left {
+        for _ in 0..(free_frames() - left).min(512) {
+            let frame = FrameAllocOptions::new().uninit().alloc_unique_frame_with(Link::new(()));
+            held.push_back(frame.expect("more are free"));
+        }
+    }
+    held
+}
+
+/// A space takes every frame that is left, and goes on working with what it has.
+pub fn nothing_left(machine: &dyn Machine) {
+    on_first(machine, || {
+        let held = hold_all_but(LEFT);
         let free = count_free();
         let space = active_space();
         space.set_fault_handler(|space, fault| {
             let n = (fault.addr.0 - BASE.0) / PAGE_SIZE;
             let frame = try_user_frame().ok_or(FaultError::NoMemory)?;
             let prop = PageProperty::user(Access::RW);
-            space.cursor_mut(pages(n..n + 1))?.map(vellum::space::MappedItem::new(frame, prop))?;
+            space.cursor_mut(pages(n..n + 1))?.map(MappedItem::new(frame, prop))?;
             Ok(())
         });
         let mut touched = 0;
@@ -105,5 +124,6 @@ fn nothing_left_at_all() {
         drop(space);
         VmSpace::deactivate_current();
         assert_eq!(count_free(), free);
+        drop(held);
     });
 }

@@ -1,20 +1,19 @@
 //! Sequences of operations on a space, against a plain map.
-mod space_support;
-
-use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
-use space_support::model::Model;
-use space_support::*;
-use std::ops::Range;
-use vellum::space::{Access, MappedItem, PageProperty, SoftBits, VmSpace, VmSpaceError};
+use crate::Machine;
+use crate::model::Model;
+use crate::support::*;
+use core::ops::Range;
+use vellum::space::{Access, MappedItem, PageProperty, SoftBits, USER_TOP, VmSpace, VmSpaceError};
 use vellum_machine::addr::PAGE_SIZE;
 
-/// Pages at the borders of nodes of every level.
+/// Pages at the borders of nodes of every level; the last only where user space goes beyond it.
 const CLUSTERS: [usize; 5] = [0, 500, 1024, 512 * 512 - 12, 512 * 512 * 512 - 12];
 const CLUSTER: usize = 24;
-const END: usize = CLUSTERS[4] + CLUSTER;
 
-#[derive(Clone, Debug)]
+/// Sequences, and operations in each.
+const SEQUENCES: usize = 100;
+const OPERATIONS: usize = 50;
+
 enum Op {
     Map { at: usize, count: usize, access: Access, soft: SoftBits },
     Unmap { range: Range<usize> },
@@ -26,39 +25,64 @@ enum Op {
     Jump { range: Range<usize>, to: usize },
 }
 
-fn a_page() -> impl Strategy<Value = usize> {
-    (0..CLUSTERS.len(), 0..CLUSTER).prop_map(|(cluster, n)| CLUSTERS[cluster] + n)
+/// The clusters that are in user space.
+fn clusters() -> &'static [usize] {
+    let fits = |first: &&usize| (USER_TOP.0 - BASE.0) / PAGE_SIZE >= **first + 2 * CLUSTER;
+    &CLUSTERS[..CLUSTERS.iter().take_while(fits).count()]
 }
 
-fn a_range() -> impl Strategy<Value = Range<usize>> {
-    prop_oneof![
-        4 => (a_page(), 1..CLUSTER).prop_map(|(start, count)| start..(start + count)),
-        2 => (a_page(), a_page()).prop_map(|(a, b)| a.min(b)..a.max(b) + 1),
-        1 => Just(0..END),
-        1 => (0..3_usize).prop_map(|n| n * 512..(n + 1) * 512),
-    ]
+/// One past the last page.
+fn end() -> usize {
+    clusters().last().expect("there is a cluster") + 2 * CLUSTER
 }
 
-fn an_access() -> impl Strategy<Value = Access> {
-    prop_oneof![Just(Access::None), Just(Access::R), Just(Access::RW), Just(Access::RX), Just(Access::RWX)]
-}
+/// Makes operations.
+struct Source(Random);
 
-fn soft_bits() -> impl Strategy<Value = SoftBits> {
-    prop_oneof![Just(SoftBits::NONE), Just(SoftBits::A)]
-}
+impl Source {
+    fn page(&mut self) -> usize {
+        self.0.one_of(clusters()) + self.0.below(CLUSTER)
+    }
 
-fn an_op() -> impl Strategy<Value = Op> {
-    prop_oneof![
-        4 => (a_page(), 1..CLUSTER, an_access(), soft_bits())
-            .prop_map(|(at, count, access, soft)| Op::Map { at, count, access, soft }),
-        2 => a_range().prop_map(|range| Op::Unmap { range }),
-        2 => (a_range(), an_access()).prop_map(|(range, access)| Op::Protect { range, access }),
-        2 => (a_range(), an_access()).prop_map(|(range, access)| Op::ProtectNext { range, access }),
-        1 => (a_range(), a_page()).prop_map(|(range, from)| Op::FindNext { range, from }),
-        1 => a_page().prop_map(|at| Op::Query { at }),
-        2 => a_page().prop_map(|at| Op::Touch { at }),
-        1 => (a_range(), a_page()).prop_map(|(range, to)| Op::Jump { range, to }),
-    ]
+    fn range(&mut self) -> Range<usize> {
+        match self.0.below(8) {
+            0..4 => {
+                let start = self.page();
+                start..start + 1 + self.0.below(CLUSTER - 1)
+            }
+            4..6 => {
+                let (a, b) = (self.page(), self.page());
+                a.min(b)..a.max(b) + 1
+            }
+            6 => 0..end(),
+            _ => {
+                let n = self.0.below(3);
+                n * 512..(n + 1) * 512
+            }
+        }
+    }
+
+    fn access(&mut self) -> Access {
+        self.0.one_of(&[Access::None, Access::R, Access::RW, Access::RX, Access::RWX])
+    }
+
+    fn op(&mut self) -> Op {
+        match self.0.below(15) {
+            0..4 => Op::Map {
+                at: self.page(),
+                count: 1 + self.0.below(CLUSTER - 1),
+                access: self.access(),
+                soft: self.0.one_of(&[SoftBits::NONE, SoftBits::A]),
+            },
+            4..6 => Op::Unmap { range: self.range() },
+            6..8 => Op::Protect { range: self.range(), access: self.access() },
+            8..10 => Op::ProtectNext { range: self.range(), access: self.access() },
+            10 => Op::FindNext { range: self.range(), from: self.page() },
+            11 => Op::Query { at: self.page() },
+            12..14 => Op::Touch { at: self.page() },
+            _ => Op::Jump { range: self.range(), to: self.page() },
+        }
+    }
 }
 
 fn len(range: &Range<usize>) -> usize {
@@ -131,34 +155,24 @@ fn jump(space: &VmSpace, range: Range<usize>, to: usize) {
     }
 }
 
-#[test]
-fn any_sequence_is_that_of_a_map() {
-    with_machine(|machine| {
-        let ops = prop::collection::vec(an_op(), 1..60);
-        let config = Config { cases: 300, failure_persistence: None, ..Config::default() };
-        TestRunner::new(config)
-            .run(&ops, |ops| {
-                let holds = std::panic::AssertUnwindSafe(|| machine.run_on(cpu(0), || sequence(ops)));
-                // A panic on the processor is this case's failure; the space it used is gone all the same.
-                std::panic::catch_unwind(holds)
-                    .map_err(|_| TestCaseError::fail("the space and the map differ"))
-            })
-            .unwrap();
-    });
+/// Whatever is done to a space, it is what a map says, and what user code finds.
+pub fn of_a_map(machine: &dyn Machine) {
+    let (seed, sequences) = (machine.seed(), SEQUENCES * machine.scale());
+    machine.note(format_args!("{sequences} sequences of {OPERATIONS} operations, seed {seed}"));
+    on_first(machine, || (0..sequences).for_each(|number| sequence(Random::new(seed, number))));
 }
 
-fn sequence(ops: Vec<Op>) {
-    let free = count_free();
+fn sequence(random: Random) {
     let space = active_space();
     let mut model = Model::default();
-    for op in ops {
-        carry_out(&space, &mut model, op);
+    let mut source = Source(random);
+    for _ in 0..OPERATIONS {
+        carry_out(&space, &mut model, source.op());
     }
-    model.check(&space, 0..END);
-    for cluster in CLUSTERS {
-        (cluster..cluster + CLUSTER).for_each(|n| model.check_access(n));
+    model.check(&space, 0..end());
+    for cluster in clusters() {
+        (*cluster..cluster + CLUSTER).for_each(|n| model.check_access(n));
     }
     drop((space, model));
     VmSpace::deactivate_current();
-    assert_eq!(count_free(), free);
 }
