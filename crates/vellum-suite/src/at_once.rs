@@ -91,10 +91,15 @@ pub fn overlapping(machine: &dyn Machine) {
     let (seed, rounds) = (machine.seed(), ROUNDS * machine.scale());
     let space = on_first(machine, || VmSpace::new().unwrap());
     let before = on_first(machine, tlb::statistics);
-    let seen = AtomicUsize::new(0);
+    let (seen, arrived) = (AtomicUsize::new(0), AtomicUsize::new(0));
     machine.on_all(&|me| {
         let other = VmSpace::new().unwrap();
         space.activate();
+        // So that whoever is first has its whole work to do with the others.
+        arrived.fetch_add(1, Ordering::SeqCst);
+        while arrived.load(Ordering::SeqCst) < cpu::count() {
+            cpu::relax();
+        }
         let mut random = Random::new(seed, me.index());
         let looks: usize = (0..rounds).map(|_| one_round(&space, &other, &mut random)).sum();
         // Relaxed: all are done when it is read.

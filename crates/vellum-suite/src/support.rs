@@ -9,7 +9,7 @@ use vellum_machine::addr::{PAGE_SIZE, Vaddr};
 use vellum_machine::layout::USER_TOP;
 use vellum_machine::user;
 
-/// Where suites map: at the start of a top entry of a table of four levels, where user space is as large as that.
+/// Where suites map: where an entry of every level begins, in tables of four levels and of three.
 pub const BASE: Vaddr = Vaddr(if USER_TOP > 1 << 46 { 0x5000_0000_0000 } else { 0x10_0000_0000 });
 
 /// A frame of zeros, if there is one.
