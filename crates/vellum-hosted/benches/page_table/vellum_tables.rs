@@ -4,6 +4,7 @@ use crate::frames::Frames;
 use crate::rows::{GIB, HUGE};
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
+use vellum::frame::UFrame;
 use vellum::page_table::{
     Access, FourLevel, Fragment, KernelPtConfig, MappedItem, MappedRange, PageProperty, PageTable,
     PageTableConfig, Replaced, Untracked, UserPtConfig,
@@ -15,8 +16,13 @@ fn vas(base: usize, pages: Range<usize>) -> Range<Vaddr> {
     Vaddr(base + pages.start * PAGE_SIZE)..Vaddr(base + pages.end * PAGE_SIZE)
 }
 
-fn item(frames: &Frames, frame: usize) -> MappedItem {
-    MappedItem::new(frames.frame(frame).clone(), PageProperty::user(Access::RW))
+fn mapped(frame: UFrame) -> MappedItem {
+    MappedItem::new(frame, PageProperty::user(Access::RW))
+}
+
+/// The frame of what was unmapped: there are base pages alone.
+fn frame_of(item: MappedItem) -> Option<UFrame> {
+    item.frames.into_frame().ok()
 }
 
 fn run(frames: &Frames, numbers: Range<usize>) -> MappedRange {
@@ -52,10 +58,10 @@ impl<'a> VellumTable<'a> {
 }
 
 impl Table for VellumTable<'_> {
-    type Item = MappedItem;
+    type Item = UFrame;
 
-    fn item(&self, frame: usize) -> MappedItem {
-        item(self.frames, frame)
+    fn item(&self, frame: usize) -> UFrame {
+        self.frames.frame(frame).clone()
     }
 
     type Run = MappedRange;
@@ -70,19 +76,19 @@ impl Table for VellumTable<'_> {
         cursor.map_range(run, &mut nothing).expect("there is memory");
     }
 
-    fn map(&self, page: usize, item: MappedItem) {
+    fn map(&self, page: usize, frame: UFrame) {
         let mut cursor = self.table.cursor_mut(vas(0, page..page + 1)).expect("it is a range");
-        assert!(matches!(cursor.map(item), Ok(None)), "nothing is mapped there yet");
+        assert!(matches!(cursor.map(mapped(frame)), Ok(None)), "nothing is mapped there yet");
     }
 
-    fn unmap(&self, pages: Range<usize>, mut keep: impl FnMut(MappedItem)) {
+    fn unmap(&self, pages: Range<usize>, mut keep: impl FnMut(UFrame)) {
         let count = pages.len();
         let mut cursor = self.table.cursor_mut(vas(0, pages)).expect("it is a range");
         let mut keep_all = |fragment| match fragment {
-            Fragment::Leaf { item, .. } => keep(item),
+            Fragment::Leaf { item, .. } => frame_of(item).into_iter().for_each(&mut keep),
             Fragment::<UserPtConfig>::Node(mut node) => {
                 while let Some((_, item, _)) = node.next_leaf() {
-                    keep(item);
+                    frame_of(item).into_iter().for_each(&mut keep);
                 }
             }
         };
@@ -107,15 +113,19 @@ impl Table for VellumTable<'_> {
         self.table.translate(vas(0, page..page + 1).start).map(|found| found.paddr)
     }
 
-    fn pair(&self, page: usize, item: MappedItem) -> Option<MappedItem> {
+    fn pair(&self, page: usize, frame: UFrame) -> Option<UFrame> {
         let mut cursor = self.table.cursor_mut(vas(0, page..page + 1)).expect("it is a range");
         let start = cursor.virt_addr();
-        assert!(matches!(cursor.map(item), Ok(None)), "nothing is mapped there yet");
+        assert!(matches!(cursor.map(mapped(frame)), Ok(None)), "nothing is mapped there yet");
         cursor.jump(start).expect("it is in the range");
-        match cursor.take_next(PAGE_SIZE) {
-            Ok(Some(Fragment::Leaf { item, .. })) => Some(item),
-            _ => None,
-        }
+        let mut out = None;
+        let mut keep = |fragment| {
+            if let Fragment::Leaf { item, .. } = fragment {
+                out = frame_of(item);
+            }
+        };
+        assert_eq!(cursor.unmap(PAGE_SIZE, &mut keep), Ok(1));
+        out
     }
 
     fn map_huge(&self, first: usize, count: usize) {
@@ -159,10 +169,10 @@ impl<'a> Space<'a> {
 }
 
 impl Table for Space<'_> {
-    type Item = MappedItem;
+    type Item = UFrame;
 
-    fn item(&self, frame: usize) -> MappedItem {
-        item(self.frames, frame)
+    fn item(&self, frame: usize) -> UFrame {
+        self.frames.frame(frame).clone()
     }
 
     type Run = MappedRange;
@@ -176,12 +186,12 @@ impl Table for Space<'_> {
         cursor.map_range(run).expect("there is memory");
     }
 
-    fn map(&self, page: usize, item: MappedItem) {
+    fn map(&self, page: usize, frame: UFrame) {
         let mut cursor = self.space.cursor_mut(vas(0, page..page + 1)).expect("it is a range");
-        cursor.map(item).expect("there is memory");
+        cursor.map(mapped(frame)).expect("there is memory");
     }
 
-    fn unmap(&self, _pages: Range<usize>, _keep: impl FnMut(MappedItem)) {
+    fn unmap(&self, _pages: Range<usize>, _keep: impl FnMut(UFrame)) {
         unreachable!("it releases what is unmapped")
     }
 
@@ -201,10 +211,10 @@ impl Table for Space<'_> {
         self.space.translate(vas(0, page..page + 1).start).map(|found| found.paddr)
     }
 
-    fn pair(&self, page: usize, item: MappedItem) -> Option<MappedItem> {
+    fn pair(&self, page: usize, frame: UFrame) -> Option<UFrame> {
         let mut cursor = self.space.cursor_mut(vas(0, page..page + 1)).expect("it is a range");
         let start = cursor.virt_addr();
-        cursor.map(item).expect("there is memory");
+        cursor.map(mapped(frame)).expect("there is memory");
         cursor.jump(start).expect("it is in the range");
         assert_eq!(cursor.unmap(PAGE_SIZE), Ok(1));
         None
