@@ -42,6 +42,9 @@ pub struct Boot {
     /// What the kernel finds on its command line, as `rounds=1000`
     #[arg(long, default_value = "")]
     pub append: String,
+    /// How many times in a row it boots; the first failure ends it
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub times: u32,
     /// Has the kernel make a mistake, which it is to report with the walk of the address
     #[arg(long)]
     pub mistake: bool,
@@ -50,7 +53,8 @@ pub struct Boot {
 impl Boot {
     /// The machine that CI boots.
     pub fn with(arch: Arch, cpus: u32) -> Boot {
-        Boot { arch, cpus, memory: "512M".into(), timeout: 300, append: String::new(), mistake: false }
+        let (memory, append) = ("512M".into(), String::new());
+        Boot { arch, cpus, memory, timeout: 300, append, times: 1, mistake: false }
     }
 
     /// The same, with a kernel that makes a mistake.
@@ -160,9 +164,20 @@ pub fn run(workspace: &Workspace, boot: &Boot) -> Result<Outcome> {
     }
     let (mut build, kernel) = build(workspace, boot.arch);
     match shown(&mut build)? {
-        Outcome::Passed(_) => start(workspace, boot, &kernel),
+        Outcome::Passed(_) => start_each(workspace, boot, &kernel),
         other => Ok(other),
     }
+}
+
+/// Boots as often as is wanted, until a boot fails.
+fn start_each(workspace: &Workspace, boot: &Boot, kernel: &Path) -> Result<Outcome> {
+    for time in 1..boot.times {
+        match start(workspace, boot, kernel)? {
+            Outcome::Passed(_) => println!("   boot {time} of {} passed", boot.times),
+            other => return Ok(other),
+        }
+    }
+    start(workspace, boot, kernel)
 }
 
 /// Runs clippy over the kernel, warnings denied.
