@@ -85,6 +85,16 @@ fn no_processor_sees_a_frame_that_is_not_the_pages() {
 }
 
 #[test]
+fn what_was_unmapped_is_read_by_nobody() {
+    run("what was unmapped is read by nobody");
+}
+
+#[test]
+fn a_long_range_is_flushed_whole() {
+    run("a range too long to be flushed page by page is flushed whole");
+}
+
+#[test]
 fn every_suite_has_its_test() {
     let tests = include_str!("suite.rs");
     for suite in SUITES {

@@ -10,6 +10,7 @@ pub mod frames;
 pub mod model;
 pub mod sequences;
 pub mod shortage;
+pub mod storm;
 pub mod support;
 
 use core::fmt;
@@ -38,6 +39,11 @@ pub trait Machine: Sync {
         0x9e37_79b9_7f4a_7c15
     }
 
+    /// Returns how many rounds a shootdown storm has.
+    fn storm_rounds(&self) -> u64 {
+        100
+    }
+
     /// Says what a suite did.
     fn note(&self, what: fmt::Arguments<'_>);
 }
@@ -58,6 +64,8 @@ pub const SUITES: &[Suite] = &[
     Suite::new("each allocation of a space can fail", shortage::each_allocation),
     Suite::new("a space without any memory left", shortage::nothing_left),
     Suite::new("no processor sees a frame that is not the page's", at_once::overlapping),
+    Suite::new("what was unmapped is read by nobody", storm::storm),
+    Suite::new("a range too long to be flushed page by page is flushed whole", storm::whole_space),
 ];
 
 impl Suite {

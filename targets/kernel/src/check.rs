@@ -3,7 +3,6 @@ mod costs;
 mod memory;
 mod processors;
 mod programs;
-mod storm;
 mod suites;
 
 use crate::arch;
@@ -32,8 +31,6 @@ pub fn run_all() {
         ("words of user memory are read and changed as one", memory::words),
         ("a copy stops where memory does", memory::short_copies),
         ("processors call each other, each call once and in order", processors::counts_and_calls),
-        ("what was unmapped is read by nobody", storm::storm),
-        ("a range too long to be flushed page by page is flushed whole", storm::whole_space),
         ("a program is loaded, forked, and killed for what it may not do", programs::one),
         ("programs run on every processor at once", programs::on_every_processor),
         ("what operations cost", costs::costs),

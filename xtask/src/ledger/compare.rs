@@ -107,28 +107,32 @@ fn unverified(entries: &Entries, crates: &[Findings], problems: &mut Vec<String>
     }
 }
 
-/// Where the checks stand that the kernel for bare metal runs: it names each in a list.
-const BOOT_CHECKS: &str = "targets/kernel/src/check";
+/// Where the checks stand that the kernel for bare metal runs, and the list that names each: its own, and the suites that
+/// run on every machine.
+const BOOT_CHECKS: [(&str, &str); 2] = [
+    ("targets/kernel/src/check", "targets/kernel/src/check.rs"),
+    ("crates/vellum-suite/src", "crates/vellum-suite/src/lib.rs"),
+];
 
 /// Whether `file::name` is a test, or a check of the kernel's list.
 fn has_test(workspace: &Path, test: &str) -> Result<(), String> {
     let (file, name) = test.rsplit_once("::").ok_or_else(|| format!("test `{test}` is not `file::name`"))?;
-    if let Some(module) = file.strip_prefix(BOOT_CHECKS) {
-        let module = module.trim_matches('/').trim_end_matches(".rs");
-        return in_list_of_checks(workspace, module, name);
+    if let Some((_, list)) = BOOT_CHECKS.iter().find(|(folder, _)| file.starts_with(folder)) {
+        return in_list_of_checks(workspace, list, file, name);
     }
     let text = std::fs::read_to_string(workspace.join(file)).map_err(|e| format!("test file {file}: {e}"))?;
     let (_, items) = parse::file(&text).map_err(|e| format!("test file {file}: {e}"))?;
     if contains_test(&items, name) { Ok(()) } else { Err(format!("{file} has no test named {name}")) }
 }
 
-/// Whether the kernel's list of checks has `module::name`, and the module the function.
-fn in_list_of_checks(workspace: &Path, module: &str, name: &str) -> Result<(), String> {
+/// Whether a list of checks has `module::name`, and the file of the module the function.
+fn in_list_of_checks(workspace: &Path, list: &str, file: &str, name: &str) -> Result<(), String> {
     let read = |file: &str| {
         std::fs::read_to_string(workspace.join(file)).map_err(|e| format!("test file {file}: {e}"))
     };
-    let listed = read(&format!("{BOOT_CHECKS}.rs"))?.contains(&format!(", {module}::{name}),"));
-    let there = read(&format!("{BOOT_CHECKS}/{module}.rs"))?.contains(&format!("pub fn {name}() {{"));
+    let module = file.rsplit('/').next().unwrap_or(file).trim_end_matches(".rs");
+    let listed = read(list)?.contains(&format!(", {module}::{name}),"));
+    let there = read(file)?.contains(&format!("pub fn {name}("));
     if listed && there { Ok(()) } else { Err(format!("the kernel has no check {module}::{name}")) }
 }
 

@@ -27,6 +27,11 @@ impl Machine for Bare {
         heap::frames()
     }
 
+    /// More processors than the host has make each round wait for the host's scheduler.
+    fn storm_rounds(&self) -> u64 {
+        crate::boot::option("rounds").unwrap_or(100)
+    }
+
     fn note(&self, what: fmt::Arguments<'_>) {
         println!("  {what}");
     }
