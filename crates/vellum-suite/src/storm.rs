@@ -20,6 +20,8 @@ struct Storm {
     /// The round whose value, or a later one, is all that may be read from now on.
     floor: AtomicU64,
     over: AtomicBool,
+    /// A reader has read what it must not.
+    stale: AtomicBool,
     /// The latest round whose value a reader has read.
     latest: AtomicU64,
     /// Loads that found a value.
@@ -36,6 +38,7 @@ pub fn storm(machine: &dyn Machine) {
         space: on_first(machine, || VmSpace::new().expect("there is memory for a root")),
         floor: AtomicU64::new(0),
         over: AtomicBool::new(false),
+        stale: AtomicBool::new(false),
         latest: AtomicU64::new(0),
         seen: AtomicU64::new(0),
     };
@@ -85,6 +88,11 @@ fn write(storm: &Storm) {
         assert_eq!(load(page(0)), Ok(round));
         // Somebody keeps this translation, now.
         while cpu::count() > 1 && storm.latest.load(Ordering::SeqCst) < round {
+            // Who read it has said so, and reads no more.
+            if storm.stale.load(Ordering::SeqCst) {
+                storm.over.store(true, Ordering::SeqCst);
+                panic!("a stale value was read");
+            }
             cpu::relax();
         }
     }
@@ -96,6 +104,7 @@ fn read(storm: &Storm) {
         let floor = storm.floor.load(Ordering::SeqCst);
         // A page that is missing just now is no answer.
         let Ok(value) = load(page(0)) else { continue };
+        storm.stale.fetch_or(value == POISON || value < floor, Ordering::SeqCst);
         assert!(value != POISON, "processor {} reads a page that was unmapped", cpu::current());
         assert!(value >= floor, "processor {} reads {value} after round {floor} began", cpu::current());
         storm.latest.fetch_max(value, Ordering::SeqCst);
