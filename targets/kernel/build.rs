@@ -31,6 +31,11 @@ fn build_program(target: &str, out: &str, manifest: &str) {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--quiet", "--release", "--target", target, "--target-dir", &folder]);
     cargo.arg("--manifest-path").arg(format!("{source}/Cargo.toml"));
+    // Where the compiler has no libraries for the target, they are built for both.
+    println!("cargo::rerun-if-env-changed=VELLUM_BUILD_STD");
+    if let Ok(libraries) = env::var("VELLUM_BUILD_STD") {
+        cargo.arg(format!("-Zbuild-std={libraries}"));
+    }
     // The flags of this build are not the program's.
     cargo.env_remove("CARGO_ENCODED_RUSTFLAGS");
     match cargo.status() {

@@ -140,7 +140,7 @@ impl Arch {
 
 /// Says what is missing to boot, and how to get it.
 fn missing(workspace: &Workspace, arch: Arch) -> Result<Option<String>> {
-    if let Some(missing) = missing_target(workspace, arch)? {
+    if let Libraries::Missing(missing) = libraries(workspace, arch)? {
         return Ok(Some(missing));
     }
     if !is_on_path(arch.qemu()) {
@@ -150,11 +150,60 @@ fn missing(workspace: &Workspace, arch: Arch) -> Result<Option<String>> {
     Ok(None)
 }
 
-fn missing_target(workspace: &Workspace, arch: Arch) -> Result<Option<String>> {
+/// Where `core` and `alloc` for a target come from.
+enum Libraries {
+    /// The compiler brings them.
+    There,
+    /// The compiler brings their sources alone, and this is the linker where it brings none.
+    FromSources(Option<&'static str>),
+    /// From nowhere, and this is how to get them.
+    Missing(String),
+}
+
+/// What the kernel uses of the compiler's libraries.
+const LIBRARIES: &str = "core,alloc,compiler_builtins";
+
+/// Linkers for targets without an operating system, where the compiler brings none.
+const LINKERS: [&str; 2] = ["ld.lld", "rust-lld"];
+
+fn libraries(workspace: &Workspace, arch: Arch) -> Result<Libraries> {
     let target = arch.target();
-    let libraries = workspace.rustc_output(&["--print", "target-libdir", "--target", target])?;
-    let is_there = Path::new(libraries.trim()).is_dir();
-    Ok((!is_there).then(|| format!("the compiler has no libraries for {target}: rustup target add {target}")))
+    let folder = workspace.rustc_output(&["--print", "target-libdir", "--target", target])?;
+    if Path::new(folder.trim()).is_dir() {
+        return Ok(Libraries::There);
+    }
+    let rustlib = PathBuf::from(workspace.rustc_output(&["--print", "sysroot"])?.trim()).join("lib/rustlib");
+    if !rustlib.join("src/rust/library/Cargo.lock").is_file() {
+        let why = format!("the compiler has no libraries for {target}, and not their sources");
+        return Ok(Libraries::Missing(format!("{why}: rustup target add {target}, or see CONTRIBUTING.md")));
+    }
+    let host = workspace.rustc_output(&["--print", "host-tuple"])?;
+    if rustlib.join(host.trim()).join("bin/rust-lld").is_file() {
+        return Ok(Libraries::FromSources(None));
+    }
+    Ok(match LINKERS.into_iter().find(|linker| is_on_path(linker)) {
+        Some(linker) => Libraries::FromSources(Some(linker)),
+        None => Libraries::Missing(format!("there is no linker for {target}; Debian: apt-get install lld")),
+    })
+}
+
+/// Cargo for the kernel, which builds the libraries of the target where it must: once, and keeps them.
+fn cargo_for(workspace: &Workspace, arch: Arch, task: &str) -> Result<Command> {
+    let mut cargo = workspace.cargo();
+    cargo.args([task, "--quiet", "--release", "--manifest-path", "targets/Cargo.toml", "--locked"]);
+    cargo.args(arch.features()).args(["--target", arch.target(), "--target-dir"]);
+    cargo.arg(workspace.target.join("bare"));
+    if let Libraries::FromSources(linker) = libraries(workspace, arch)? {
+        println!("   the compiler has no libraries for {}: they are built from its sources", arch.target());
+        // The kernel's build script builds the user program, with the same libraries.
+        cargo.arg(format!("-Zbuild-std={LIBRARIES}")).env("VELLUM_BUILD_STD", LIBRARIES);
+        cargo.env("RUSTC_BOOTSTRAP", "1");
+        if let Some(linker) = linker {
+            let target = arch.target().to_uppercase().replace('-', "_");
+            cargo.env(format!("CARGO_TARGET_{target}_LINKER"), linker);
+        }
+    }
+    Ok(cargo)
 }
 
 /// Builds and boots, with the serial output shown; the kernel's verdict is the outcome.
@@ -162,8 +211,9 @@ pub fn run(workspace: &Workspace, boot: &Boot) -> Result<Outcome> {
     if let Some(missing) = missing(workspace, boot.arch)? {
         return Ok(Outcome::Skipped(missing));
     }
-    let (mut build, kernel) = build(workspace, boot.arch);
-    match shown(&mut build)? {
+    let mut build = cargo_for(workspace, boot.arch, "build")?;
+    let kernel = workspace.target.join("bare").join(boot.arch.target()).join("release/vellum-kernel");
+    match shown(build.args(["--package", "vellum-kernel"]))? {
         Outcome::Passed(_) => start_each(workspace, boot, &kernel),
         other => Ok(other),
     }
@@ -182,31 +232,10 @@ fn start_each(workspace: &Workspace, boot: &Boot, kernel: &Path) -> Result<Outco
 
 /// Runs clippy over the kernel, warnings denied.
 pub fn lint(workspace: &Workspace, arch: Arch) -> Result<Outcome> {
-    if let Some(missing) = missing_target(workspace, arch)? {
+    if let Libraries::Missing(missing) = libraries(workspace, arch)? {
         return Ok(Outcome::Skipped(missing));
     }
-    let mut cargo = workspace.cargo();
-    cargo.args(["clippy", "--quiet", "--release", "--manifest-path", "targets/Cargo.toml", "--locked"]);
-    cargo.args(arch.features()).args(["--target", arch.target(), "--target-dir"]);
-    cargo.arg(workspace.target.join("bare"));
-    shown(cargo.args(["--", "-D", "warnings"]))
-}
-
-/// How the kernel is built, and where it is then.
-fn build(workspace: &Workspace, arch: Arch) -> (Command, PathBuf) {
-    let folder = workspace.target.join("bare");
-    let mut cargo = workspace.cargo();
-    cargo.args(["build", "--quiet", "--release", "--package", "vellum-kernel"]).args(arch.features());
-    cargo.args([
-        "--manifest-path",
-        "targets/Cargo.toml",
-        "--locked",
-        "--target",
-        arch.target(),
-        "--target-dir",
-    ]);
-    cargo.arg(&folder);
-    (cargo, folder.join(arch.target()).join("release").join("vellum-kernel"))
+    shown(cargo_for(workspace, arch, "clippy")?.args(["--", "-D", "warnings"]))
 }
 
 fn start(workspace: &Workspace, boot: &Boot, kernel: &Path) -> Result<Outcome> {
