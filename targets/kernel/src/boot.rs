@@ -176,7 +176,7 @@ fn start_kernel_space((metadata, len): (Paddr, usize), end: Paddr) {
     }
     arch::after_kernel_space();
     println!("boot: kernel space, linear map of {end} bytes at {LINEAR_MAP_BASE:#x}");
-    arch::print_walk(Vaddr(LINEAR_MAP_BASE));
+    crate::report::walk(Vaddr(LINEAR_MAP_BASE));
 }
 
 /// Has the calling processor walk kernel space in place of the boot tables.

@@ -16,6 +16,7 @@ mod check;
 mod console;
 mod heap;
 mod processors;
+mod report;
 mod user;
 
 use boot::Firmware;

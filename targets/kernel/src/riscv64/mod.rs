@@ -16,7 +16,8 @@ use vellum_machine::layout::KERNEL_BASE;
 pub use context::{Event, UserContext};
 pub use early::{map_at_boot, show_memory};
 pub use machine::{exit, start_processor};
-pub use traps::{halt_until_interrupt, print_walk};
+pub use traps::halt_until_interrupt;
+pub use vellum_machine::arch::riscv64::walk;
 
 global_asm!(
     include_str!("boot.s"),

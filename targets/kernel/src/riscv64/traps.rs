@@ -1,11 +1,11 @@
 //! What the processor raises: interrupts, faults, and system calls.
 use super::context::{A0, PC, Registers};
 use crate::console::println;
+use crate::report;
 use core::arch::{asm, global_asm};
-use core::sync::atomic::{AtomicBool, Ordering};
 use vellum_machine::addr::Vaddr;
 use vellum_machine::arch::bare;
-use vellum_machine::arch::riscv64::{describe_fault, fix_up, is_spurious, page_fault, walk};
+use vellum_machine::arch::riscv64::{describe_fault, fix_up, is_spurious, page_fault};
 use vellum_machine::cpu;
 
 /// The cause of software interrupts, by which harts tell each other of calls.
@@ -137,45 +137,22 @@ extern "C" fn kernel_trap(registers: &mut Registers) {
         if is_spurious(addr, access, false) {
             return;
         }
-        begin_report();
+        report::begin();
         println!("page fault in the kernel: {}", describe_fault(addr, access, false));
-        report(registers);
-        print_walk(addr);
+        print(registers);
+        report::walk(addr);
         panic!("page fault in the kernel")
     }
-    begin_report();
-    report(registers);
+    report::begin();
+    print(registers);
     panic!("exception {cause:#x} in the kernel")
 }
 
-/// Has the line for this processor's report. A fault in a report ends the run at once.
-fn begin_report() {
-    static REPORTING: AtomicBool = AtomicBool::new(false);
-    if REPORTING.swap(true, Ordering::Relaxed) {
-        super::exit(false);
-    }
-    crate::console::take_over();
-}
-
-fn report(registers: &Registers) {
+fn print(registers: &Registers) {
     let Registers { x, cause, value, .. } = registers;
     println!("  on CPU {}, at pc {:#x}, cause {cause:#x}, value {value:#x}", cpu::current(), x[PC]);
     println!(
         "  ra {:#x} sp {:#x} s0 {:#x} a0 {:#x} a1 {:#x} a2 {:#x} a3 {:#x} a4 {:#x}",
         x[1], x[2], x[8], x[10], x[11], x[12], x[13], x[14]
     );
-}
-
-/// Prints the entries on the way to an address.
-pub fn print_walk(va: Vaddr) {
-    println!("  walk of {va}:");
-    for step in walk::walk(va) {
-        let what = match step {
-            step if !step.is_present() => "absent",
-            step if step.is_leaf() => "a page",
-            _ => "a node",
-        };
-        let walk::Step { level, node, index, entry } = step;
-        println!("    level {level}: node {node}, entry {index:3} = {entry:#018x}, {what}");
-    }
 }

@@ -19,6 +19,7 @@ pub use early::{map_at_boot, show_memory};
 pub use machine::{exit, start_processor};
 pub use port::halt_until_interrupt;
 pub use traps::interrupts_on;
+pub use vellum_machine::arch::x86_64::walk;
 
 global_asm!(include_str!("boot.s"));
 
@@ -83,11 +84,6 @@ pub fn after_kernel_space() {
     crate::boot::enter_kernel_space();
     apic::enable();
     interrupts_on();
-}
-
-/// What the report of a page fault in the kernel says of its address: the walk, level by level.
-pub fn print_walk(va: vellum_machine::addr::Vaddr) {
-    traps::print_walk(va);
 }
 
 /// A counter that goes up with time.

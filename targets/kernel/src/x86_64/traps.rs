@@ -1,11 +1,11 @@
 //! What the processor raises: interrupts, faults, and system calls.
 use super::context::Registers;
 use crate::console::println;
+use crate::report;
 use core::arch::{asm, global_asm};
-use core::sync::atomic::{AtomicBool, Ordering};
 use vellum_machine::addr::Vaddr;
 use vellum_machine::arch::bare;
-use vellum_machine::arch::x86_64::{apic, describe_fault, fix_up, walk};
+use vellum_machine::arch::x86_64::{apic, describe_fault, fix_up};
 use vellum_machine::cpu;
 
 pub const PAGE_FAULT: usize = 14;
@@ -115,29 +115,20 @@ extern "C" fn kernel_trap(registers: &mut Registers) {
         }
         page_fault_in_kernel(registers, addr)
     }
-    begin_report();
-    report(registers);
+    report::begin();
+    print(registers);
     panic!("exception {vector} in the kernel")
 }
 
-/// Has the line for this processor's report. A fault in a report ends the run at once.
-fn begin_report() {
-    static REPORTING: AtomicBool = AtomicBool::new(false);
-    if REPORTING.swap(true, Ordering::Relaxed) {
-        super::exit(false);
-    }
-    crate::console::take_over();
-}
-
 fn page_fault_in_kernel(registers: &Registers, addr: Vaddr) -> ! {
-    begin_report();
+    report::begin();
     println!("page fault in the kernel: {}", describe_fault(addr, registers.error));
-    report(registers);
-    print_walk(addr);
+    print(registers);
+    report::walk(addr);
     panic!("page fault in the kernel")
 }
 
-fn report(registers: &Registers) {
+fn print(registers: &Registers) {
     println!("  on CPU {}, at rip {:#x}, error code {:#x}", cpu::current(), registers.rip, registers.error);
     println!(
         "  rsp {:#x} rbp {:#x} rax {:#x} rbx {:#x} rcx {:#x} rdx {:#x} rsi {:#x} rdi {:#x}",
@@ -150,18 +141,4 @@ fn report(registers: &Registers) {
         registers.rsi,
         registers.rdi
     );
-}
-
-/// Prints the entries on the way to an address.
-pub fn print_walk(va: Vaddr) {
-    println!("  walk of {va}:");
-    for step in walk::walk(va) {
-        let what = match step {
-            step if !step.is_present() => "absent",
-            step if step.is_leaf() => "a page",
-            _ => "a node",
-        };
-        let walk::Step { level, node, index, entry } = step;
-        println!("    level {level}: node {node}, entry {index:3} = {entry:#018x}, {what}");
-    }
 }
