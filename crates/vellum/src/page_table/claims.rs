@@ -2,6 +2,7 @@
 use super::config::*;
 use super::cursor::*;
 use super::entry::*;
+use super::error::*;
 use super::geometry::*;
 use super::ops::*;
 use super::session::*;
@@ -36,6 +37,24 @@ impl<C: PageTableConfig> Session<C> {
     /// split.
     pub(super) open spec fn lost(self, o: Self, a: nat, b: nat) -> bool {
         self.mapped() == o.mapped().remove_keys(between(a, b)) && self.g.finer::<C>(o.tree@, self.tree@)
+    }
+
+    /// What [`take_next`](Self::take_next) over `len` bytes, from `o` on, comes to.
+    pub(super) open spec fn took(self, o: Self, len: usize, r: Result<Option<Fragment<C>>, PageTableError>) -> bool {
+        &&& match r {
+            Ok(Some(Fragment::Leaf { va, item, .. })) => {
+                let (pa, l, prop) = C::raw(item);
+                let start = ((va.0 - C::VA_BASE) / PAGE_SIZE as int) as nat;
+                &&& o.mapped().contains_pair(start, (pa as nat, prop))
+                &&& o.level_at(start) matches Some(k) && l <= k
+                &&& self.lost(o, start, start + pages(nr::<C>(), (l - 1) as nat))
+            },
+            Ok(Some(Fragment::Node(node))) => self.lost(o, node.covers().0 as nat, node.covers().1 as nat),
+            Ok(None) => self.maps_as(o) && (self.v - o.v) * PAGE_SIZE == len,
+            Err(_) => self.maps_as(o) && self.v == o.v,
+        }
+        &&& self.v >= o.v
+        &&& forall|p: nat| o.v <= p < self.v ==> !#[trigger] self.mapped().dom().contains(p)
     }
 
     /// The pages of `item` are mapped where the cursor was in `o`, and it is past them; the others map what they did, but

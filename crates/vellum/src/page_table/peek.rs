@@ -5,8 +5,8 @@ use super::claims::*;
 use super::config::*;
 use super::entry::*;
 use super::error::*;
+#[cfg(verus_keep_ghost)]
 use super::geometry::*;
-use super::near::*;
 #[cfg(verus_keep_ghost)]
 use super::ops::*;
 use super::session::*;
@@ -56,15 +56,7 @@ impl<C: PageTableConfig> Session<C> {
             lemma_total::<C>();
         }
         let v = self.v;
-        if v >= self.g.e {
-            return Err(PageTableError::OutOfRange { va: self.va() });
-        }
-        let mut near = self.near;
-        let f = descend_near::<C>(&self.g, Tracked(self.tree.borrow()), &mut near, v);
-        self.near = near;
-        let (start, end) = entry_range::<C::Consts>(v, f.l);
-        let (start, end) = (if start < self.g.s { self.g.s } else { start }, if end > self.g.e { self.g.e } else { end });
-        let range = va_of::<C>(start)..va_of::<C>(end);
+        let (f, range) = self.entry_here()?;
         let ad = C::Entry::accessed_dirty(f.word);
         proof {
             lemma_here::<C>(self.g, self.tree@, v as nat, f.l as nat);

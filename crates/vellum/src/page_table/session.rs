@@ -243,6 +243,35 @@ impl<C: PageTableConfig> Session<C> {
         Ok(())
     }
 
+    /// The entry that decides here, and its addresses as far as they are locked.
+    #[inline(always)]
+    pub(super) fn entry_here(&mut self) -> (r: Result<(Found, Range<Vaddr>), PageTableError>)
+        ensures
+            final(self).tree == old(self).tree,
+            final(self).g == old(self).g,
+            final(self).v == old(self).v,
+            match r {
+                Ok((f, _)) => old(self).v < old(self).g.e && f.ok::<C>(old(self).g, old(self).tree@, old(self).v as nat) && !(f.pte is Table),
+                Err(_) => old(self).v == old(self).g.e,
+            },
+    {
+        proof {
+            use_type_invariant(&*self);
+            C::Consts::consts_ok();
+            lemma_total::<C>();
+        }
+        let v = self.v;
+        if v >= self.g.e {
+            return Err(PageTableError::OutOfRange { va: self.va() });
+        }
+        let mut near = self.near;
+        let f = descend_near::<C>(&self.g, Tracked(self.tree.borrow()), &mut near, v);
+        self.near = near;
+        let (start, end) = entry_range::<C::Consts>(v, f.l);
+        let (start, end) = (if start < self.g.s { self.g.s } else { start }, if end > self.g.e { self.g.e } else { end });
+        Ok((f, va_of::<C>(start)..va_of::<C>(end)))
+    }
+
     pub(super) fn query(&mut self) -> (r: Result<Slot<C>, PageTableError>)
         ensures
             final(self).mapped() == old(self).mapped(),
@@ -264,16 +293,8 @@ impl<C: PageTableConfig> Session<C> {
             lemma_total::<C>();
         }
         let v = self.v;
-        if v >= self.g.e {
-            return Err(PageTableError::OutOfRange { va: self.va() });
-        }
-        let mut near = self.near;
-        let f = descend_near::<C>(&self.g, Tracked(self.tree.borrow()), &mut near, v);
-        self.near = near;
+        let (f, range) = self.entry_here()?;
         let tracked m = self.tree.borrow();
-        let (start, end) = entry_range::<C::Consts>(v, f.l);
-        let (start, end) = (if start < self.g.s { self.g.s } else { start }, if end > self.g.e { self.g.e } else { end });
-        let range = va_of::<C>(start)..va_of::<C>(end);
         let ad = C::Entry::accessed_dirty(f.word);
         match f.pte {
             Pte::Leaf(pa, prop) => {
@@ -591,20 +612,7 @@ impl<C: PageTableConfig> Session<C> {
     pub(super) fn take_next(&mut self, len: usize) -> (r: Result<Option<Fragment<C>>, PageTableError>)
         ensures
             final(self).g == old(self).g,
-            match r {
-                Ok(Some(Fragment::Leaf { va, item, .. })) => {
-                    let (pa, l, prop) = C::raw(item);
-                    let start = ((va.0 - C::VA_BASE) / PAGE_SIZE as int) as nat;
-                    &&& old(self).mapped().contains_pair(start, (pa as nat, prop))
-                    &&& old(self).level_at(start) matches Some(k) && l <= k
-                    &&& final(self).lost(*old(self), start, start + pages(nr::<C>(), (l - 1) as nat))
-                },
-                Ok(Some(Fragment::Node(node))) => final(self).lost(*old(self), node.covers().0 as nat, node.covers().1 as nat),
-                Ok(None) => final(self).maps_as(*old(self)) && (final(self).v - old(self).v) * PAGE_SIZE == len,
-                Err(_) => final(self).maps_as(*old(self)) && final(self).v == old(self).v,
-            },
-            final(self).v >= old(self).v,
-            forall|p: nat| old(self).v <= p < final(self).v ==> !#[trigger] final(self).mapped().dom().contains(p),
+            final(self).took(*old(self), len, r),
     {
         proof {
             use_type_invariant(&*self);
@@ -664,20 +672,7 @@ impl<C: PageTableConfig> Session<C> {
     fn take_below(&mut self, len: usize) -> (r: Result<Option<Fragment<C>>, PageTableError>)
         ensures
             final(self).g == old(self).g,
-            match r {
-                Ok(Some(Fragment::Leaf { va, item, .. })) => {
-                    let (pa, l, prop) = C::raw(item);
-                    let start = ((va.0 - C::VA_BASE) / PAGE_SIZE as int) as nat;
-                    &&& old(self).mapped().contains_pair(start, (pa as nat, prop))
-                    &&& old(self).level_at(start) matches Some(k) && l <= k
-                    &&& final(self).lost(*old(self), start, start + pages(nr::<C>(), (l - 1) as nat))
-                },
-                Ok(Some(Fragment::Node(node))) => final(self).lost(*old(self), node.covers().0 as nat, node.covers().1 as nat),
-                Ok(None) => final(self).maps_as(*old(self)) && (final(self).v - old(self).v) * PAGE_SIZE == len,
-                Err(_) => final(self).maps_as(*old(self)) && final(self).v == old(self).v,
-            },
-            final(self).v >= old(self).v,
-            forall|p: nat| old(self).v <= p < final(self).v ==> !#[trigger] final(self).mapped().dom().contains(p),
+            final(self).took(*old(self), len, r),
     {
         proof {
             use_type_invariant(&*self);
