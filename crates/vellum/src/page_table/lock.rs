@@ -311,8 +311,82 @@ pub open spec fn locks_ok<C: PageTableConfig>(w: World, r: Nodes::reader, m: Tre
 
 /// Locks the lowest node that covers the pages `[s, e)` and that is wanted, and all below it that they touch: the address of that node and its
 /// level. They come in registers: whoever wants them in memory puts them there once.
-#[verifier::exec_allows_no_decreases_clause]
+#[inline(always)]
 pub fn lock_range<C: PageTableConfig>(
+    w: &'static World,
+    Tracked(r): Tracked<&Nodes::reader>,
+    Tracked(rt): Tracked<&RootTok>,
+    root: usize,
+    s: usize,
+    e: usize,
+    missing: Missing,
+) -> (o: (usize, u8, Tracked<Tree>))
+    requires
+        reads(*w, *r),
+        rt.ok::<C>(*w, root),
+        lockable::<C>(s as nat, e as nat),
+    ensures
+        locks_ok::<C>(*w, *r, o.2@, o.0, o.1, s, e),
+    no_unwind
+{
+    proof {
+        C::Consts::consts_ok();
+        lemma_range_lockable::<C>(Rng { top: C::Consts::LEVELS as nat, s: s as nat, e: e as nat });
+    }
+    if missing.least() <= 1 && prefix::<C::Consts>(s, 1) == prefix::<C::Consts>(e - 1, 1) {
+        if let Some((pa, tree)) = lock_leaf_node::<C>(w, Tracked(r), Tracked(rt), root, s, e) {
+            return (pa, 1, tree);
+        }
+    }
+    lock_lowest::<C>(w, Tracked(r), Tracked(rt), root, s, e, missing)
+}
+
+/// Locks the node of base pages below which all of the pages `[s, e)` lie, if there is one: on the way there nothing but
+/// links has to be looked at.
+#[inline(always)]
+fn lock_leaf_node<C: PageTableConfig>(
+    w: &'static World,
+    Tracked(r): Tracked<&Nodes::reader>,
+    Tracked(rt): Tracked<&RootTok>,
+    root: usize,
+    s: usize,
+    e: usize,
+) -> (o: Option<(usize, Tracked<Tree>)>)
+    requires
+        reads(*w, *r),
+        rt.ok::<C>(*w, root),
+        lockable::<C>(s as nat, e as nat),
+        pre(nr::<C>(), s as nat, 1) == pre(nr::<C>(), (e - 1) as nat, 1),
+    ensures
+        o matches Some(x) ==> locks_ok::<C>(*w, *r, x.1@, x.0, 1, s, e),
+    no_unwind
+{
+    let tracked rp = protect_root::<C>(w, root, r, rt);
+    let tracked info = rt.info.clone();
+    let mut at = Way { pa: root, l: C::Consts::LEVELS, b: 0, prot: Tracked(rp), info: Tracked(info) };
+    proof {
+        C::Consts::consts_ok();
+        lemma_range_lockable::<C>(Rng { top: C::Consts::LEVELS as nat, s: s as nat, e: e as nat });
+    }
+    while at.l > 1
+        invariant
+            at.ok::<C>(*w, *r, s, e),
+            lockable::<C>(s as nat, e as nat),
+            pre(nr::<C>(), s as nat, 1) == pre(nr::<C>(), (e - 1) as nat, 1),
+        decreases at.l,
+    {
+        at = at.next::<C>(w, Tracked(r), s, e)?;
+    }
+    // Where pages are in no order, two lines are missing from the cache: that of the lock, and that of the entry.
+    ptword::prefetch(Paddr(at.pa), entry_index::<C::Consts>(s, 1));
+    let tok = lock::<C>(w, at.pa, Tracked(r), Tracked(at.prot.borrow()), Tracked(at.info.borrow()))?;
+    Some((at.pa, lock_below::<C>(w, Tracked(r), &at, tok, s, e)))
+}
+
+/// [`lock_range`], wherever the way down ends.
+#[verifier::exec_allows_no_decreases_clause]
+#[inline(never)]
+fn lock_lowest<C: PageTableConfig>(
     w: &'static World,
     Tracked(r): Tracked<&Nodes::reader>,
     Tracked(rt): Tracked<&RootTok>,
@@ -343,10 +417,6 @@ pub fn lock_range<C: PageTableConfig>(
             lemma_range_lockable::<C>(Rng { top: C::Consts::LEVELS as nat, s: s as nat, e: e as nat });
         }
         let at = go_down::<C>(w, Tracked(r), top, s, e, missing.least());
-        // Two lines are missing from the cache where pages are in no order: that of the lock, and that of the entry.
-        if at.l == 1 {
-            ptword::prefetch(Paddr(at.pa), entry_index::<C::Consts>(s, 1));
-        }
         let Some(tok) = lock::<C>(w, at.pa, Tracked(r), Tracked(at.prot.borrow()), Tracked(at.info.borrow())) else {
             continue ;
         };

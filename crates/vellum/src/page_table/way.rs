@@ -29,6 +29,7 @@ pub enum Missing {
 
 impl Missing {
     /// The level at which the way down ends.
+    #[inline(always)]
     pub(super) fn least(self) -> u8
         no_unwind
     {
@@ -163,6 +164,33 @@ impl Way {
         no_unwind
     {
         Way { pa, l: self.l - 1, b: prefix::<C::Consts>(s, self.l - 1), prot, info }
+    }
+
+    /// The node below, if one is linked, for a range that lies below one entry of the level above base pages.
+    #[inline(always)]
+    pub(super) fn next<C: PageTableConfig>(&self, w: &World, Tracked(r): Tracked<&Nodes::reader>, s: usize, e: usize) -> (o: Option<Way>)
+        requires
+            self.ok::<C>(*w, *r, s, e),
+            lockable::<C>(s as nat, e as nat),
+            self.l >= 2,
+            pre(nr::<C>(), s as nat, 1) == pre(nr::<C>(), (e - 1) as nat, 1),
+        ensures
+            o matches Some(x) ==> x.ok::<C>(*w, *r, s, e) && x.l == self.l - 1,
+        no_unwind
+    {
+        let i = entry_index::<C::Consts>(s, self.l);
+        proof {
+            self.lemma_entry::<C>(*w, *r, s, e, i);
+            lemma_pre_above(nr::<C>(), s as nat, (e - 1) as nat, 1, (self.l - 1) as nat);
+        }
+        let (word, kid) = read_link::<C>(w, self.pa, i, Tracked(r), Tracked(self.prot.borrow()), Tracked(self.info.borrow()));
+        match C::Entry::decode(word, self.l) {
+            Pte::Table(c) => {
+                let tracked (prot, info) = kid.get().tracked_unwrap();
+                Some(self.below::<C>(Ghost(*w), Ghost(*r), s, e, i, c, Tracked(prot), Tracked(info)))
+            },
+            _ => None,
+        }
     }
 }
 
