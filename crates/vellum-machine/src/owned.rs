@@ -13,6 +13,13 @@ verus! {
 pub trait Release: Sized {
     /// Takes the value apart.
     fn release(self);
+
+    /// Does in the value's place what releasing it comes to, where that needs nothing to be moved out of it, and says
+    /// whether it did: then the value is forgotten. A large value is not copied for it.
+    #[inline(always)]
+    fn release_in_place(&mut self) -> bool {
+        false
+    }
 }
 
 /// A value of type `T` with `T::release` as destructor.
@@ -89,8 +96,10 @@ impl<T: Release> Drop for Owned<T> {
         no_unwind
     {
         let guard = NoUnwind;
-        // SAFETY: a destructor runs once, and nothing reads the value after it.
-        unsafe { ManuallyDrop::take(&mut self.value) }.release();
+        if !self.value.release_in_place() {
+            // SAFETY: a destructor runs once, and nothing reads the value after it.
+            unsafe { ManuallyDrop::take(&mut self.value) }.release();
+        }
         core::mem::forget(guard);
     }
 }

@@ -141,6 +141,7 @@ impl<C: PageTableConfig> PageTable<C> {
     /// # Errors
     ///
     /// As [`cursor`](Self::cursor).
+    #[inline(always)]
     pub fn cursor_mut_at<'a>(&'a self, range: Range<Vaddr>, level: u8) -> Result<CursorMut<'a, C>, PageTableError> {
         Ok(CursorMut { session: Owned::new(Session::new(self, range, Missing::Make(level))?), table: PhantomData })
     }

@@ -148,7 +148,9 @@ impl<C: PageTableConfig> Rest<C> {
     }
 
     /// Drops what is mapped; the node is left.
-    fn retire(self, start: Vaddr, end: Vaddr) -> RetiredNode {
+    fn retire(self, start: Vaddr, end: Vaddr) -> RetiredNode
+        no_unwind
+    {
         let mut rest = self;
         // Each is dropped.
         while rest.next_leaf().is_some()
@@ -314,14 +316,38 @@ impl<C: PageTableConfig> DetachedPile<C> {
     }
 }
 
-impl<C: PageTableConfig> Release for DetachedPile<C> {
-    fn release(self) {
-        let mut pile = self;
-        while let Some(rest) = pile.pop()
-            decreases pile.size(),
+impl<C: PageTableConfig> DetachedPile<C> {
+    /// Drops each node.
+    #[inline(always)]
+    pub(crate) fn clear(&mut self)
+        no_unwind
+    {
+        if self.nodes.is_some() {
+            self.clear_nodes();
+        }
+    }
+
+    fn clear_nodes(&mut self)
+        no_unwind
+    {
+        while let Some(rest) = self.pop()
+            decreases self.size(),
         {
             super::hooks::defer(rest.retire(Vaddr(0), Vaddr(0)));
         }
+    }
+}
+
+impl<C: PageTableConfig> Release for DetachedPile<C> {
+    fn release(self) {
+        let mut pile = self;
+        pile.clear();
+    }
+
+    #[inline(always)]
+    fn release_in_place(&mut self) -> bool {
+        self.clear();
+        true
     }
 }
 

@@ -280,6 +280,21 @@ impl<C: PageTableConfig> Hoard<C> {
                 self.used = 512;
             }
         }
+        self.pop_few()
+    }
+
+    /// Takes one of those out that are in place.
+    #[inline(always)]
+    fn pop_few(&mut self) -> (r: Option<C::Item>)
+        ensures
+            r is Some ==> final(self).nr_few < old(self).nr_few,
+            final(self).used == old(self).used,
+            final(self).full == old(self).full,
+        no_unwind
+    {
+        proof {
+            use_type_invariant(&*self);
+        }
         if self.nr_few == 0 {
             return None;
         }
@@ -295,26 +310,58 @@ impl<C: PageTableConfig> Hoard<C> {
     }
 }
 
-impl<C: PageTableConfig> Release for Hoard<C> {
-    fn release(self) {
-        let mut hoard = self;
+impl<C: PageTableConfig> Hoard<C> {
+    /// Drops each item, and gives the shelves back: it is as if it were new.
+    #[inline(always)]
+    pub(crate) fn clear(&mut self)
+        no_unwind
+    {
         // Each is dropped.
-        while hoard.pop().is_some()
-            decreases hoard.size(),
+        if self.used == 0 {
+            while let Some(_item) = self.pop_few()
+                decreases self.nr_few,
+            {
+            }
+        }
+        if self.used > 0 || !self.empty.is_empty() {
+            self.clear_shelves();
+        }
+        proof {
+            use_type_invariant(&*self);
+        }
+        self.room = FEW;
+    }
+
+    fn clear_shelves(&mut self)
+        no_unwind
+    {
+        while self.pop().is_some()
+            decreases self.size(),
         {
         }
         proof {
-            use_type_invariant(&hoard);
+            use_type_invariant(&*self);
         }
-        let Hoard { few, nr_few, few_toks, shelf, used, shelf_tok, full, empty, room, kind } = hoard;
-        let mut empty = empty;
-        while let Some((pa, shelf)) = empty.pop()
+        while let Some((pa, shelf)) = self.empty.pop()
             invariant
-                empty.wf(),
-            decreases empty@.len(),
+                self.wf(),
+            decreases self.empty@.len(),
         {
             free_shelf(pa, shelf);
         }
+    }
+}
+
+impl<C: PageTableConfig> Release for Hoard<C> {
+    fn release(self) {
+        let mut hoard = self;
+        hoard.clear();
+    }
+
+    #[inline(always)]
+    fn release_in_place(&mut self) -> bool {
+        self.clear();
+        true
     }
 }
 

@@ -160,6 +160,14 @@ impl Shelves {
         Shelves { top: END, toks: Tracked(Seq::tracked_empty()) }
     }
 
+    /// Says whether there is none.
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool
+        no_unwind
+    {
+        self.top == END
+    }
+
     /// Puts a shelf on top.
     pub fn push(&mut self, pa: usize, Tracked(shelf): Tracked<Shelf>)
         requires

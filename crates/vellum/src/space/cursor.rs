@@ -236,6 +236,7 @@ impl<'a> CursorMut<'a> {
     /// - [`VmSpaceError::Global`]: the item is to be translated the same way in every space.
     /// - [`VmSpaceError::Unrepresentable`]: no entry can say its property.
     /// - [`VmSpaceError::NoMemory`]: a frame for a node could not be had, or one to keep what is replaced.
+    #[inline(always)]
     pub fn map(&mut self, item: MappedItem) -> Result<(), MapError> {
         let start = self.virt_addr();
         if item.prop.global {
@@ -305,6 +306,7 @@ impl<'a> CursorMut<'a> {
     ///   [`VmSpaceError::OutOfRange`]: `len` is not one of [`find_next`](Self::find_next).
     /// - [`VmSpaceError::NoMemory`]: there is no frame to split a large page at a border of the range, or to keep the pages
     ///   there. The first four pages that a cursor takes out one by one need none, nor do whole leaf tables.
+    #[inline(always)]
     pub fn unmap(&mut self, len: usize) -> Result<usize, VmSpaceError> {
         check_len(&self.range(), self.virt_addr(), len)?;
         if !self.shootdown.reserve(self.most_leaves(len)?) {
@@ -426,6 +428,7 @@ impl<'a> CursorMut<'a> {
 }
 
 /// Keeps what was taken out until every processor has flushed.
+#[inline(always)]
 fn keep(shootdown: &mut Shootdown<'_>, fragment: Fragment<UserPtConfig>) {
     match fragment {
         Fragment::Leaf { va, item, .. } => {

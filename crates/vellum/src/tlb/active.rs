@@ -83,7 +83,7 @@ impl ActiveSet {
         let r;
         open_atomic_invariant!(self.inv.borrow() => g => {
             proof { assert(SetInv::inv(self.inv@.constant(), g)); }
-            r = self.set.load(Tracked(&g.word));
+            r = self.set.load_after_exchange(Tracked(&g.word));
         });
         r
     }
@@ -107,7 +107,7 @@ impl ActiveSet {
         let tracked out;
         open_atomic_invariant!(self.inv.borrow() => g => {
             proof { assert(SetInv::inv(self.inv@.constant(), g)); }
-            r = self.set.load(Tracked(&g.word));
+            r = self.set.load_after_exchange(Tracked(&g.word));
             proof {
                 out = w.instance_ref().absent(self.space(), stamp.element(), stamp, &g.listed);
             }

@@ -174,6 +174,7 @@ impl<'a> Work<'a> {
         }
     }
 
+    #[inline(always)]
     fn issue(&mut self, op: &TlbFlushOp)
         ensures
             forall|p: nat| #[trigger] op.pages().contains(p) ==> final(self).gathered.all().contains(p),
@@ -192,6 +193,8 @@ impl<'a> Work<'a> {
     }
 
     /// Seals what was taken out of the pages of `op`, and keeps it. The caller has made room.
+    // Inlined as far as the caller: what is kept is a word in the end, and is not to be put together and copied before.
+    #[inline(always)]
     fn keep(&mut self, op: &TlbFlushOp, kept: Kept)
         no_unwind
     {
@@ -379,10 +382,8 @@ impl<'a> Work<'a> {
         }
         self.covered = false;
         self.sent = None;
-        if let Some(stale) = self.kept.take() {
-            // What is kept is dropped here, and nowhere else.
-            let (_kept, _, _) = stale.release(Tracked(clean.borrow()));
-        }
+        release(&mut self.kept, Tracked(clean.borrow()));
+        self.kept = None;
         self.gathered.clear();
     }
 
@@ -480,6 +481,22 @@ fn gather(kept: &mut Option<Stale<Pile>>, part: Kept, Ghost(pages): Ghost<Pages>
     }
 }
 
+/// Releases what is kept there.
+#[inline(always)]
+fn release(kept: &mut Option<Stale<Pile>>, Tracked(clean): Tracked<&Caches::clean>)
+    requires
+        ours(clean.instance_id()),
+        *old(kept) matches Some(k) ==> clean.element().settles(k.gone(), MAX_CPUS as nat),
+    ensures
+        *final(kept) matches Some(k) ==> (*old(kept) matches Some(k0) && k.gone().space == k0.gone().space && k.gone().pages
+            =~= ISet::empty()),
+    no_unwind
+{
+    if let Some(stale) = kept {
+        stale.clear(Tracked(clean));
+    }
+}
+
 /// Makes room there.
 fn reserve(kept: &mut Option<Stale<Pile>>, n: usize) -> bool
     ensures
@@ -497,6 +514,12 @@ impl Release for Work<'_> {
     fn release(self) {
         let mut work = self;
         work.finish();
+    }
+
+    #[inline(always)]
+    fn release_in_place(&mut self) -> bool {
+        self.finish();
+        true
     }
 }
 
@@ -523,6 +546,7 @@ impl<'a> Shootdown<'a> {
     /// Gathers an operation, and keeps what was taken out of its pages.
     ///
     /// For items, after [`reserve`](Self::reserve): it stops the machine where there is no room.
+    #[inline(always)]
     pub(crate) fn keep(&mut self, op: TlbFlushOp, kept: Kept) {
         self.work.get_mut().keep(&op, kept);
     }
@@ -563,6 +587,7 @@ impl<'a> Shootdown<'a> {
     pub(crate) fn finish(self) -> Flushed {
         let mut shootdown = self;
         shootdown.work.get_mut().finish();
+        // Its destructor finds nothing left to do.
         Flushed(())
     }
 

@@ -201,6 +201,7 @@ impl Batch {
     }
 
     /// Gathers an operation.
+    #[inline(always)]
     pub(super) fn add(&mut self, op: &TlbFlushOp)
         ensures
             forall|p: nat| #[trigger] old(self).all().contains(p) ==> final(self).all().contains(p),

@@ -38,6 +38,12 @@ impl Gather for Pile {
     fn reserve(&mut self, n: usize) -> bool {
         self.items.get_mut().reserve(n)
     }
+
+    #[inline(always)]
+    fn clear(&mut self) {
+        self.items.get_mut().clear();
+        self.nodes.get_mut().clear();
+    }
 }
 
 } // verus!

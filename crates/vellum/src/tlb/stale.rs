@@ -26,15 +26,6 @@ impl<T> Sealed<T> {
         Sealed(ManuallyDrop::new(value))
     }
 
-    #[inline(always)]
-    #[verifier::external_body]
-    fn open(self) -> T
-        opens_invariants none
-        no_unwind
-    {
-        ManuallyDrop::into_inner(self.0)
-    }
-
     /// Private to the module: whoever had the reference could take the value out.
     #[inline(always)]
     #[verifier::external_body]
@@ -60,14 +51,19 @@ pub(super) trait Gather {
     fn reserve(&mut self, n: usize) -> bool
         no_unwind
     ;
+
+    /// Drops all parts.
+    fn clear(&mut self)
+        no_unwind
+    ;
 }
 
-/// A value that was taken out of some pages of a space: it comes back to whoever shows that no processor translates to
-/// it any more. Dropping it loses it.
+/// A value that was taken out of some pages of a space: its parts are dropped for whoever shows that no processor translates
+/// to them any more. Dropping it loses them.
 ///
 /// # Guarantees
 /// `theorems::what_is_released_is_out_of_reach`
-#[must_use = "the value is lost if this is dropped"]
+#[must_use = "the parts are lost if this is dropped"]
 #[verifier::reject_recursive_types(T)]
 pub struct Stale<T> {
     item: Sealed<T>,
@@ -151,26 +147,35 @@ impl<T> Stale<T> {
         &self.tok.borrow().stamp
     }
 
-    /// Gives the value back: no processor translates to it, nor will.
+    /// Releases all that was gathered: no processor translates to it, nor will. What is left was taken out of no page.
     #[inline(always)]
-    pub(super) fn release(self, Tracked(clean): Tracked<&Caches::clean>) -> (r: (T, Tracked<Caches::gone>, Tracked<Caches::released>))
+    pub(super) fn clear(&mut self, Tracked(clean): Tracked<&Caches::clean>) where T: Gather
         requires
             ours(clean.instance_id()),
-            clean.element().settles(self.gone(), MAX_CPUS as nat),
+            clean.element().settles(old(self).gone(), MAX_CPUS as nat),
         ensures
-            ours(r.1@.instance_id()) && ours(r.2@.instance_id()),
-            r.1@.value() == self.gone(),
-            r.2@.element() == r.1@.key(),
+            final(self).gone() == (Gone { pages: ISet::empty(), time: final(self).gone().time, ..old(self).gone() }),
         no_unwind
     {
         proof {
-            use_type_invariant(&self);
+            use_type_invariant(&*self);
         }
         let w = caches();
-        let Stale { item, tok } = self;
-        let tracked StaleTok { gone, held, stamp: _ } = tok.get();
-        let tracked released = w.instance_ref().release(gone.key(), clean.element(), clean, &gone, held);
-        (item.open(), Tracked(gone), Tracked(released))
+        let ghost all = self.gone();
+        let tracked (_, _, Tracked(stamp), Tracked(gone), Tracked(held)) = w.instance_ref().retire(
+            all.space,
+            ISet::empty(),
+            all.time,
+            &self.tok.borrow().stamp,
+        );
+        let tracked mut tok = StaleTok { gone, held, stamp };
+        proof {
+            vstd::modes::tracked_swap(self.tok.borrow_mut(), &mut tok);
+        }
+        let tracked StaleTok { gone, held, stamp: _ } = tok;
+        let tracked _ = w.instance_ref().release(gone.key(), clean.element(), clean, &gone, held);
+        // What was kept is dropped here, and nowhere else.
+        self.item.get_mut().clear();
     }
 }
 

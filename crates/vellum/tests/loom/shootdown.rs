@@ -72,7 +72,7 @@ impl Space {
             space.set.add(ghost(), cpu(member));
         }
         // Also, what was written is ordered before what the program reads: not by the fences that it is about.
-        assert_eq!(space.set.load(ghost()).len(), members.len());
+        assert_eq!(space.set.load_after_exchange(ghost()).len(), members.len());
         Arc::new(space)
     }
 
@@ -121,7 +121,7 @@ impl Space {
     fn take(&self, me: usize, n: usize, cache: &mut Cache) {
         // SAFETY: the entry's lock is held; there is no walker but the other's.
         let _ = unsafe { ptword::swap::<X86_64>(TABLE, n, 0, ghost()) };
-        let members = self.set.load(ghost());
+        let members = self.set.load_after_exchange(ghost());
         cache.0[n] = false;
         let other = 1 - me;
         if members.contains(cpu(other)) {
