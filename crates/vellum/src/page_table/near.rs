@@ -94,6 +94,20 @@ impl Near {
     }
 }
 
+impl Near {
+    /// Whatever is done to the tree, as long as its nodes stay.
+    pub proof fn lemma_stays_anyway<C: PageTableConfig>(self, g: Locks, m: Tree)
+        requires
+            self.ok::<C>(g, m),
+        ensures
+            forall|m2: Tree| same_nodes(m, m2) ==> #[trigger] self.ok::<C>(g, m2),
+    {
+        assert forall|m2: Tree| same_nodes(m, m2) implies #[trigger] self.ok::<C>(g, m2) by {
+            self.lemma_stays::<C>(g, m, m2);
+        }
+    }
+}
+
 /// As [`descend`], and notes where the way ended.
 #[inline(always)]
 pub fn descend_near<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, near: &mut Near, v: usize) -> (f: Found)

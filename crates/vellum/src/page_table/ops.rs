@@ -190,13 +190,14 @@ pub proof fn lemma_here<C: PageTableConfig>(g: Locks, m: Tree, v: nat, l: nat)
 
 /// What the top node says of page `v`. Unless it is a link, the way down ends there.
 #[inline(always)]
-pub fn top_entry<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, v: usize) -> (f: Found)
+pub fn top_entry<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, v: usize, l: u8) -> (f: Found)
     requires
         g.ok::<C>(*m),
         g.s <= v < g.e,
+        l == g.top,
     ensures
         f.ok::<C>(*g, *m, v as nat),
-        f.l == g.top,
+        f.l == l,
     no_unwind
 {
     let ghost k = place::<C>(v as nat, g.top as nat);
@@ -205,12 +206,12 @@ pub fn top_entry<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, v: u
         lemma_top_place::<C>(g.rng(), v as nat);
         lemma_here::<C>(*g, *m, v as nat, g.top as nat);
     }
-    let i = entry_index::<C::Consts>(v, g.top);
+    let i = entry_index::<C::Consts>(v, l);
     let word = load::<C>(g.w, g.root, i, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
     proof {
         C::Entry::noted_is_no_meaning(word, m[k].words()[i as int], k.0);
     }
-    Found { pa: g.root, l: g.top, word, pte: C::Entry::decode(word, g.top), up: g.root }
+    Found { pa: g.root, l, word, pte: C::Entry::decode(word, l), up: g.root }
 }
 
 /// Walks down to the entry that decides about page `v`.

@@ -419,7 +419,7 @@ impl<C: PageTableConfig> Session<C> {
         Fragment::Leaf { va, item, ad }
     }
 
-    /// Maps an item: here where the locked node is the one that it goes into, and else wherever the way down ends.
+    /// Maps an item: a base page here where the locked node is the one that it goes into, and else wherever the way down ends.
     ///
     /// The first is inlined into callers. Each of the two writes its answer whole: parts that are joined first are stored
     /// byte by byte, and what loads them waits.
@@ -440,21 +440,66 @@ impl<C: PageTableConfig> Session<C> {
         let ghost what = item;
         let (pa, l, prop, tok) = C::item_into_raw(item);
         let v = self.v;
-        let n = pages_below::<C::Consts>(l - 1);
-        if l == self.g.top && v % n == 0 && n <= self.g.e - v && C::Entry::can_hold(prop) {
+        if l == 1 && self.g.top == 1 && v < self.g.e && C::Entry::can_hold(prop) {
             let ghost o = *self;
-            let f = top_entry::<C>(&self.g, Tracked(self.tree.borrow()), v);
+            proof {
+                lemma_pre_zero(nr::<C>(), 0);
+            }
+            let f = top_entry::<C>(&self.g, Tracked(self.tree.borrow()), v, 1);
             if !f.is_table() {
-                self.near = Near::none::<C>();
-                let old = put::put_here::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, n, pa, l, prop, tok, &f, Ghost(o.tree@));
-                self.v = v + n;
+                proof {
+                    self.near.lemma_stays_anyway::<C>(self.g, self.tree@);
+                }
+                let old = put::put_here::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, 1, pa, 1, prop, tok, &f, Ghost(o.tree@));
+                self.v = v + 1;
                 proof {
                     self.lemma_put(o, what, old);
                 }
                 return Ok(Self::replaced(old));
             }
         }
-        self.map_below(pa, l, prop, tok, Ghost(what))
+        self.map_anywhere(pa, l, prop, tok, Ghost(what))
+    }
+
+    /// [`map`](Self::map), of pages of any size.
+    fn map_anywhere(&mut self, pa: usize, l: u8, prop: PageProperty, tok: Tracked<LeafTok>, Ghost(item): Ghost<C::Item>) -> (r: Result<
+        Option<Replaced<C::Item>>,
+        MapError<C::Item>,
+    >)
+        requires
+            leaf_fits::<C::Consts>(pa, l as nat),
+            C::leaf_ok(tok@, pa, l as nat),
+            C::raw(item) == (pa, l as nat, prop),
+        ensures
+            final(self).g == old(self).g,
+            match r {
+                Ok(x) => final(self).has_put(*old(self), item) && old(self).had(item, x),
+                Err(e) => final(self).maps_as(*old(self)) && final(self).v == old(self).v && C::raw(e.item) == C::raw(item),
+            },
+    {
+        proof {
+            use_type_invariant(&*self);
+            C::Consts::consts_ok();
+            lemma_total::<C>();
+        }
+        let v = self.v;
+        let n = pages_below::<C::Consts>(l - 1);
+        if l == self.g.top && v % n == 0 && n <= self.g.e - v && C::Entry::can_hold(prop) {
+            let ghost o = *self;
+            let f = top_entry::<C>(&self.g, Tracked(self.tree.borrow()), v, l);
+            if !f.is_table() {
+                proof {
+                    self.near.lemma_stays_anyway::<C>(self.g, self.tree@);
+                }
+                let old = put::put_here::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, n, pa, l, prop, tok, &f, Ghost(o.tree@));
+                self.v = v + n;
+                proof {
+                    self.lemma_put(o, item, old);
+                }
+                return Ok(Self::replaced(old));
+            }
+        }
+        self.map_below(pa, l, prop, tok, Ghost(item))
     }
 
     /// What was mapped before, for the caller.
@@ -621,7 +666,7 @@ impl<C: PageTableConfig> Session<C> {
         }
         if len % PAGE_SIZE == 0 {
             let ghost m0 = self.tree@;
-            if let Some(t) = self.take_here(len / PAGE_SIZE) {
+            if let Some(t) = self.take_here(len / PAGE_SIZE, self.g.top) {
                 proof {
                     lemma_view_cleared::<C>(self.g, m0, self.tree@, t.start as nat, t.end as nat);
                     lemma_nothing_mapped::<C>(self.g, self.tree@, t.start as nat, t.end as nat);
@@ -633,9 +678,12 @@ impl<C: PageTableConfig> Session<C> {
         self.take_below(len)
     }
 
-    /// Takes out the page here, where it is mapped by the locked node itself and lies within `n` pages, and goes past it.
+    /// Takes out the page here, where it is mapped by the locked node itself, of level `l`, and lies within `n` pages, and goes
+    /// past it.
     #[inline(always)]
-    pub(super) fn take_here(&mut self, n: usize) -> (r: Option<TakenLeaf>)
+    pub(super) fn take_here(&mut self, n: usize, l: u8) -> (r: Option<TakenLeaf>)
+        requires
+            l == old(self).g.top,
         ensures
             final(self).g == old(self).g,
             match r {
@@ -657,12 +705,14 @@ impl<C: PageTableConfig> Session<C> {
         if v >= self.g.e || n > self.g.e - v {
             return None;
         }
-        let f = top_entry::<C>(&self.g, Tracked(self.tree.borrow()), v);
-        let (es, ee) = entry_range::<C::Consts>(v, f.l);
+        let f = top_entry::<C>(&self.g, Tracked(self.tree.borrow()), v, l);
+        let (es, ee) = entry_range::<C::Consts>(v, l);
         if !f.is_leaf() || es != v || ee - v > n {
             return None;
         }
-        self.near = Near::none::<C>();
+        proof {
+            self.near.lemma_stays_anyway::<C>(self.g, self.tree@);
+        }
         let t = take_leaf::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, &f, ee);
         self.v = ee;
         Some(t)

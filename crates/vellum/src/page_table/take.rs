@@ -167,6 +167,7 @@ pub fn take_leaf<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, 
     ensures
         g.ok::<C>(*final(m)),
         fewer_leaves::<C>(*old(m), *final(m)),
+        same_nodes(*old(m), *final(m)),
         r.ok::<C>(*g, *old(m), *final(m)),
         r.start == v,
         r.end == ee,

@@ -227,9 +227,9 @@ impl<C: PageTableConfig> Session<C> {
                 Err(_) => final(self).mapped() == old(self).mapped() && final(self).v == old(self).v,
             },
     {
-        if len == PAGE_SIZE {
+        if len == PAGE_SIZE && self.g.top == 1 {
             let ghost m0 = self.tree@;
-            if let Some(t) = self.take_here(1) {
+            if let Some(t) = self.take_here(1, 1) {
                 proof {
                     use_type_invariant(&*self);
                     lemma_view_cleared::<C>(self.g, m0, self.tree@, t.start as nat, t.end as nat);

@@ -98,6 +98,7 @@ pub open spec fn property(e: u64) -> PageProperty {
     }
 }
 
+#[inline(always)]
 fn get_property(e: u64) -> (r: PageProperty)
     ensures
         r == property(e),
@@ -128,6 +129,7 @@ fn get_property(e: u64) -> (r: PageProperty)
 }
 
 /// The flags of a mapped page, without the page-size bit.
+#[inline(always)]
 fn flags(p: PageProperty) -> (r: u64)
     requires
         !(p.access is X),
