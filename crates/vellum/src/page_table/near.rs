@@ -108,6 +108,29 @@ impl Near {
     }
 }
 
+/// The entry for page `v`, where the node of base pages is at hand that has it.
+#[inline(always)]
+pub fn base_entry<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, near: &Near, v: usize) -> (r: Option<Found>)
+    requires
+        g.ok::<C>(*m),
+        g.s <= v < g.e,
+        near.ok::<C>(*g, *m),
+    ensures
+        r matches Some(f) ==> f.ok::<C>(*g, *m, v as nat) && f.l == 1,
+    no_unwind
+{
+    if near.l == 1 && v >= near.start && v < near.end {
+        proof {
+            lemma_pre_above(nr::<C>(), near.start as nat, v as nat, 1, 2);
+        }
+        Some(descend_from::<C>(g, Tracked(m), v, near.pa, 1, near.up))
+    } else if g.top == 1 {
+        Some(top_entry::<C>(g, Tracked(m), v, 1))
+    } else {
+        None
+    }
+}
+
 /// As [`descend`], and notes where the way ended.
 #[inline(always)]
 pub fn descend_near<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, near: &mut Near, v: usize) -> (f: Found)

@@ -10,7 +10,6 @@ use super::entry::*;
 use super::error::*;
 use super::geometry::*;
 use super::near::*;
-#[cfg(verus_keep_ghost)]
 use super::ops::*;
 use super::run::*;
 use super::session::*;
@@ -180,6 +179,21 @@ impl<C: RunConfig> Session<C> {
 }
 
 impl<C: PageTableConfig> Session<C> {
+    /// Of what `o` mapped, the properties on the pages from where it was until here are changed, and they were mapped so often.
+    spec fn protecting(self, o: Self, near: Near, end: usize, changed: usize) -> bool {
+        &&& self.wf()
+        &&& self.near.is_none::<C>()
+        &&& self.g == o.g
+        &&& self.g.s <= o.v <= self.v <= end <= self.g.e <= 0x2000_0000_0000
+        &&& 1 <= C::Consts::LEVELS <= 5
+        &&& near.ok::<C>(self.g, self.tree@)
+        &&& cut::<C>(self.tree@, self.v as nat)
+        &&& cut::<C>(self.tree@, end as nat)
+        &&& recoloured::<C>(o.mapped(), self.mapped(), o.v as nat, self.v as nat)
+        &&& changed == nr_mapped(o.mapped(), o.v as nat, self.v as nat)
+        &&& changed <= self.v - o.v
+    }
+
     pub(super) fn protect<F: ProtectEach>(&mut self, len: usize, op: &mut F) -> (r: Result<usize, PageTableError>)
         ensures
             final(self).g == old(self).g,
@@ -205,14 +219,14 @@ impl<C: PageTableConfig> Session<C> {
         }
         let end = self.end_of(len)?;
         let start = self.v;
-        let ghost m0 = self.tree@;
+        let ghost o = *self;
         if start == end {
             return Ok(0);
         }
         self.near = Near::none::<C>();
         let done = cut_borders::<C>(&self.g, Tracked(self.tree.borrow_mut()), start, end);
         proof {
-            lemma_same_view::<C>(self.g, m0, self.tree@);
+            lemma_same_view::<C>(self.g, o.tree@, self.tree@);
         }
         if !done {
             return Err(PageTableError::NoMemory);
@@ -221,54 +235,103 @@ impl<C: PageTableConfig> Session<C> {
         let mut changed: usize = 0;
         while self.v < end
             invariant
-                self.wf(),
-                self.near.is_none::<C>(),
-                self.g == old(self).g,
-                start == old(self).v,
-                start <= self.v <= end <= self.g.e <= 0x2000_0000_0000,
+                self.protecting(o, near, end, changed),
+                o == *old(self),
                 (end - start) * PAGE_SIZE == len,
-                1 <= C::Consts::LEVELS <= 5,
-                near.ok::<C>(self.g, self.tree@),
-                cut::<C>(self.tree@, self.v as nat),
-                cut::<C>(self.tree@, end as nat),
-                recoloured::<C>(old(self).mapped(), self.mapped(), start as nat, self.v as nat),
-                changed == nr_mapped(old(self).mapped(), start as nat, self.v as nat),
-                changed <= self.v - start,
+                start == o.v,
             decreases end - self.v,
         {
-            let v = self.v;
-            let ghost m1 = self.tree@;
-            let (p, found) = next_mapped::<C>(&self.g, Tracked(self.tree.borrow()), &mut near, v, end);
-            proof {
-                lemma_none_mapped::<C>(self.g, m1, old(self).mapped(), start as nat, v as nat, p as nat);
-            }
-            self.v = p;
-            let Some(f) = found else {
-                break ;
+            // Where pages follow each other in a node of base pages, all but the address of the entry is known.
+            let f = match base_entry::<C>(&self.g, Tracked(self.tree.borrow()), &near, self.v) {
+                Some(f) if f.is_leaf() => f,
+                _ => {
+                    let ghost (m1, v) = (self.tree@, self.v);
+                    let (p, found) = next_mapped::<C>(&self.g, Tracked(self.tree.borrow()), &mut near, self.v, end);
+                    proof {
+                        lemma_none_mapped::<C>(self.g, m1, o.mapped(), start as nat, v as nat, p as nat);
+                    }
+                    self.v = p;
+                    let Some(f) = found else {
+                        break ;
+                    };
+                    match self.protect_one(Ghost(o), Ghost(v), &near, end, &f, f.l, changed, op) {
+                        Ok(Some(n)) => changed = n,
+                        Ok(None) => return Ok(changed),
+                        Err(e) => return Err(e),
+                    }
+                    continue ;
+                },
             };
-            let (es, ee) = entry_range::<C::Consts>(p, f.l);
-            proof {
-                lemma_between_cuts::<C>(self.g, m1, v as nat, end as nat, p as nat, f, es as nat, ee as nat);
-            }
-            let (_, prop) = f.pte.as_leaf();
-            // Should it panic, what was changed so far stays changed, and the cursor is at this mapping.
-            let Some(prop) = op.apply(va_of::<C>(p)..va_of::<C>(ee), prop) else {
-                return Ok(changed);
-            };
-            if !C::Entry::can_hold(prop) {
-                return Err(PageTableError::Unrepresentable { prop });
-            }
-            walk::set_property::<C>(&self.g, Tracked(self.tree.borrow_mut()), p, ee, &f, prop);
-            self.v = ee;
-            changed += ee - p;
-            proof {
-                near.lemma_stays::<C>(self.g, m1, self.tree@);
-                lemma_cut_behind::<C>(self.g, m1, self.tree@, p, ee, f);
-                lemma_cut_fewer::<C>(m1, self.tree@, end as nat);
-                lemma_recoloured::<C>(self.g, m1, self.tree@, old(self).mapped(), start as nat, p, ee, f, prop);
+            match self.protect_one(Ghost(o), Ghost(self.v), &near, end, &f, 1, changed, op) {
+                Ok(Some(n)) => changed = n,
+                Ok(None) => return Ok(changed),
+                Err(e) => return Err(e),
             }
         }
         Ok(changed)
+    }
+
+    /// Gives the mapping of level `l` that was found here another property, and goes past it. Nothing is mapped from page `c`
+    /// until here.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "three of them are ghosts")]
+    fn protect_one<F: ProtectEach>(
+        &mut self,
+        Ghost(o): Ghost<Self>,
+        Ghost(c): Ghost<usize>,
+        near: &Near,
+        end: usize,
+        f: &Found,
+        l: u8,
+        changed: usize,
+        op: &mut F,
+    ) -> (r: Result<Option<usize>, PageTableError>)
+        requires
+            old(self).wf(),
+            old(self).near.is_none::<C>(),
+            old(self).g == o.g,
+            old(self).g.s <= o.v <= c <= old(self).v < end <= old(self).g.e <= 0x2000_0000_0000,
+            1 <= C::Consts::LEVELS <= 5,
+            near.ok::<C>(old(self).g, old(self).tree@),
+            cut::<C>(old(self).tree@, c as nat),
+            cut::<C>(old(self).tree@, end as nat),
+            o.g.nothing_in::<C>(old(self).tree@, c as nat, old(self).v as nat),
+            recoloured::<C>(o.mapped(), old(self).mapped(), o.v as nat, old(self).v as nat),
+            changed == nr_mapped(o.mapped(), o.v as nat, old(self).v as nat),
+            changed <= old(self).v - o.v,
+            f.ok::<C>(old(self).g, old(self).tree@, old(self).v as nat),
+            f.pte is Leaf,
+            f.l == l,
+        ensures
+            match r {
+                Ok(Some(n)) => final(self).protecting(o, *near, end, n) && final(self).v > old(self).v,
+                Ok(None) => *final(self) == *old(self),
+                Err(e) => e is Unrepresentable && *final(self) == *old(self),
+            },
+    {
+        let p = self.v;
+        let ghost m1 = self.tree@;
+        let (es, ee) = entry_range::<C::Consts>(p, l);
+        proof {
+            lemma_between_cuts::<C>(self.g, m1, c as nat, end as nat, p as nat, *f, es as nat, ee as nat);
+        }
+        let (_, prop) = f.pte.as_leaf();
+        // Should it panic, what was changed so far stays changed, and the cursor is at this mapping.
+        let Some(prop) = op.apply(va_of::<C>(p)..va_of::<C>(ee), prop) else {
+            return Ok(None);
+        };
+        if !C::Entry::can_hold(prop) {
+            return Err(PageTableError::Unrepresentable { prop });
+        }
+        walk::set_property::<C>(&self.g, Tracked(self.tree.borrow_mut()), p, ee, f, prop);
+        self.v = ee;
+        proof {
+            near.lemma_stays::<C>(self.g, m1, self.tree@);
+            lemma_cut_behind::<C>(self.g, m1, self.tree@, p, ee, *f);
+            lemma_cut_fewer::<C>(m1, self.tree@, end as nat);
+            lemma_recoloured::<C>(self.g, m1, self.tree@, o.mapped(), o.v as nat, p, ee, *f, prop);
+        }
+        Ok(Some(changed + (ee - p)))
     }
 }
 

@@ -237,6 +237,7 @@ pub open spec fn same_leaves<C: PageTableConfig>(m: Tree, m2: Tree) -> bool {
 /// Rewrites the leaf that was found on the way to page `v`: it becomes `leaf`, which maps the same address. What the
 /// walker notes meanwhile stays noted.
 #[verifier::exec_allows_no_decreases_clause]
+#[inline(always)]
 fn rewrite_leaf<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, v: usize, f: &Found, leaf: u64)
     requires
         g.ok::<C>(*old(m)),
@@ -306,6 +307,7 @@ fn rewrite_leaf<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, v
 }
 
 /// Gives the leaf that was found another property. What the walker notes meanwhile stays noted.
+#[inline(always)]
 pub fn set_property<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, p: usize, ee: usize, f: &Found, prop: PageProperty)
     requires
         g.ok::<C>(*old(m)),
