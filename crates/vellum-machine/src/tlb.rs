@@ -142,17 +142,17 @@ impl Stopped {
     ;
 }
 
-} // verus!
-
 /// Forgets the translations of the page that holds `va`, of any size and global ones too, and every node address.
 ///
 /// # Guarantees
 /// An access on this processor after this call does not use a translation read before it (Intel SDM vol. 3,
 /// section 5.10.4.1).
-#[cfg_attr(verus_keep_ghost, verifier::external)]
+#[verifier::external_body]
 pub fn flush_addr(va: Vaddr) {
     imp::with_processor(|processor| processor.flush_addr(va));
 }
+
+} // verus!
 
 /// Forgets the translations of every page that has an address in `range`, as [`flush_addr`] does.
 ///

@@ -4,10 +4,11 @@ use super::cursor::*;
 use super::entry::*;
 use super::error::*;
 use super::geometry::*;
+use super::keeper::*;
 use super::ops::*;
 use super::session::*;
 use super::tree::*;
-use vellum_machine::addr::PAGE_SIZE;
+use vellum_machine::addr::*;
 use vstd::prelude::*;
 
 verus! {
@@ -74,11 +75,86 @@ impl<C: PageTableConfig> Session<C> {
     pub(super) open spec fn had(self, item: C::Item, old: Option<Replaced<C::Item>>) -> bool {
         let n = pages(nr::<C>(), (C::raw(item).1 - 1) as nat);
         match old {
-            Some(x) => C::raw(x.item).1 == C::raw(item).1 && self.mapped().contains_pair(
-                self.v as nat,
-                (C::raw(x.item).0 as nat, C::raw(x.item).2),
-            ),
+            Some(x) => {
+                let (pa, l, prop) = C::raw(x.item);
+                &&& l == C::raw(item).1 && leaf_fits::<C::Consts>(pa, l)
+                &&& forall|w: nat|
+                    self.v <= w < self.v + n ==> #[trigger] self.mapped().contains_pair(w, ((pa + PAGE_SIZE * (w - self.v)) as nat, prop))
+            },
             None => forall|w: nat| self.v <= w < self.v + n ==> !#[trigger] self.mapped().dom().contains(w),
+        }
+    }
+}
+
+/// What was mapped where an item went fits, and led from its pages to what they mapped.
+pub(super) proof fn lemma_had_led<C: PageTableConfig>(o: Session<C>, va: Vaddr, item: C::Item, old: Replaced<C::Item>)
+    requires
+        o.wf(),
+        o.had(item, Some(old)),
+        va.0 == C::VA_BASE + o.v * PAGE_SIZE,
+        o.v + pages(nr::<C>(), (C::raw(item).1 - 1) as nat) <= o.g.e,
+    ensures
+        item_fits::<C>(va, old.item),
+        forall|w: nat|
+            o.v <= w < o.v + pages(nr::<C>(), (C::raw(item).1 - 1) as nat) ==> #[trigger] o.mapped().dom().contains(w) && item_leads::<C>(
+                va,
+                old.item,
+                w,
+                o.mapped()[w].0,
+            ),
+{
+    lemma_item_fits::<C>(o.g, va, old.item, o.v as nat);
+    let (pa, l, prop) = C::raw(old.item);
+    assert((va.0 - C::VA_BASE) / PAGE_SIZE as int == o.v);
+    assert forall|w: nat| o.v <= w < o.v + pages(nr::<C>(), (l - 1) as nat) implies #[trigger] o.mapped().dom().contains(w) && item_leads::<C>(
+        va,
+        old.item,
+        w,
+        o.mapped()[w].0,
+    ) by {
+        assert(o.mapped().contains_pair(w, ((pa + PAGE_SIZE * (w - o.v)) as nat, prop)));
+    }
+}
+
+/// Putting an item lost nothing but what it replaced.
+pub(super) proof fn lemma_has_replaced<C: PageTableConfig>(o: Session<C>, s: Session<C>, item: C::Item, old: Option<Replaced<C::Item>>)
+    requires
+        o.wf(),
+        s.wf(),
+        s.g == o.g,
+        s.has_put(o, item),
+        o.had(item, old),
+    ensures
+        o.v < s.v,
+        match old {
+            Some(x) => {
+                &&& s.v - o.v == pages(nr::<C>(), (C::raw(x.item).1 - 1) as nat)
+                &&& forall|va: Vaddr| va.0 == C::VA_BASE + o.v * PAGE_SIZE ==> #[trigger] item_fits::<C>(va, x.item) && leads_lost(
+                    o.mapped(),
+                    s.mapped(),
+                    |w: nat, pa: nat| item_leads::<C>(va, x.item, w, pa),
+                )
+            },
+            None => leads_lost(o.mapped(), s.mapped(), |w: nat, pa: nat| false),
+        },
+{
+    C::Consts::consts_ok();
+    let n = pages(nr::<C>(), (C::raw(item).1 - 1) as nat);
+    lemma_pages_pos(nr::<C>(), (C::raw(item).1 - 1) as nat);
+    let b = between(o.v as nat, (o.v + n) as nat);
+    assert forall|w: nat| #[trigger] o.mapped().dom().contains(w) && !(o.v <= w < o.v + n) implies s.mapped().dom().contains(w) && s.mapped()[w]
+        == o.mapped()[w] by {
+        assert(o.mapped().remove_keys(b)[w] == o.mapped()[w]);
+        assert(o.mapped().remove_keys(b).dom().contains(w));
+        assert(s.mapped().remove_keys(b).dom().contains(w) && s.mapped().remove_keys(b)[w] == s.mapped()[w]);
+    }
+    if let Some(x) = old {
+        assert forall|va: Vaddr| va.0 == C::VA_BASE + o.v * PAGE_SIZE implies #[trigger] item_fits::<C>(va, x.item) && leads_lost(
+            o.mapped(),
+            s.mapped(),
+            |w: nat, pa: nat| item_leads::<C>(va, x.item, w, pa),
+        ) by {
+            lemma_had_led::<C>(o, va, item, x);
         }
     }
 }

@@ -1,8 +1,14 @@
 //! Cursors: a locked range of a page table, and a position in it.
+#![cfg_attr(not(verus_keep_ghost), allow(dead_code, reason = "what only the proofs use"))]
+#[cfg(verus_keep_ghost)]
+use super::claims::*;
 use super::config::*;
 use super::detached::*;
 use super::entry::*;
 use super::error::*;
+#[cfg(verus_keep_ghost)]
+use super::geometry::*;
+use super::keeper::*;
 use super::peek::*;
 use super::range::*;
 use super::run::*;
@@ -101,6 +107,8 @@ pub struct Cursor<'a, C: PageTableConfig> {
 #[must_use = "the range is unlocked when the cursor is dropped"]
 pub struct CursorMut<'a, C: PageTableConfig> {
     session: Owned<Session<C>>,
+    /// The root of the table.
+    root: Ghost<nat>,
     table: PhantomData<&'a PageTable<C>>,
 }
 
@@ -128,8 +136,12 @@ impl<C: PageTableConfig> PageTable<C> {
     ///
     /// As [`cursor`](Self::cursor).
     #[inline(always)]
-    pub fn cursor_mut<'a>(&'a self, range: Range<Vaddr>) -> Result<CursorMut<'a, C>, PageTableError> {
-        Ok(CursorMut { session: Owned::new(Session::new(self, range, Missing::Make(1))?), table: PhantomData })
+    pub fn cursor_mut<'a>(&'a self, range: Range<Vaddr>) -> (r: Result<CursorMut<'a, C>, PageTableError>)
+        ensures
+            r matches Ok(cursor) ==> cursor.root() == self.root(),
+    {
+        let session = Owned::new(Session::new(self, range, Missing::Make(1))?);
+        Ok(CursorMut { session, root: Ghost(self.root()), table: PhantomData })
     }
 
     /// Locks a range to map pages of up to level `level` in it, as [`cursor_mut`](Self::cursor_mut), which locks a node
@@ -142,8 +154,12 @@ impl<C: PageTableConfig> PageTable<C> {
     ///
     /// As [`cursor`](Self::cursor).
     #[inline(always)]
-    pub fn cursor_mut_at<'a>(&'a self, range: Range<Vaddr>, level: u8) -> Result<CursorMut<'a, C>, PageTableError> {
-        Ok(CursorMut { session: Owned::new(Session::new(self, range, Missing::Make(level))?), table: PhantomData })
+    pub fn cursor_mut_at<'a>(&'a self, range: Range<Vaddr>, level: u8) -> (r: Result<CursorMut<'a, C>, PageTableError>)
+        ensures
+            r matches Ok(cursor) ==> cursor.root() == self.root(),
+    {
+        let session = Owned::new(Session::new(self, range, Missing::Make(level))?);
+        Ok(CursorMut { session, root: Ghost(self.root()), table: PhantomData })
     }
 }
 
@@ -199,8 +215,31 @@ impl<C: PageTableConfig> Cursor<'_, C> {
 }
 
 impl<C: PageTableConfig> CursorMut<'_, C> {
+    /// The root of the table.
+    pub closed spec fn root(self) -> nat {
+        self.root@
+    }
+
+    /// The page at which the cursor is.
+    pub closed spec fn at(self) -> nat {
+        self.session@.v as nat
+    }
+
+    /// What the range maps: page number to physical address and property.
+    pub closed spec fn mapped(self) -> IMap<nat, (nat, PageProperty)> {
+        self.session@.mapped()
+    }
+
+    /// It is where it was, in the same table, which maps the same.
+    pub open spec fn is_as(self, o: Self) -> bool {
+        self.mapped() == o.mapped() && self.at() == o.at() && self.root() == o.root()
+    }
+
     /// Returns the address at which the cursor is: in its range, or its end.
-    pub fn virt_addr(&self) -> Vaddr {
+    pub fn virt_addr(&self) -> (r: Vaddr)
+        ensures
+            r.0 == C::VA_BASE + self.at() * PAGE_SIZE,
+    {
         self.session.get().va()
     }
 
@@ -215,7 +254,11 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     ///
     /// As [`Cursor::jump`].
     #[inline(always)]
-    pub fn jump(&mut self, va: Vaddr) -> Result<(), PageTableError> {
+    pub fn jump(&mut self, va: Vaddr) -> (r: Result<(), PageTableError>)
+        ensures
+            final(self).mapped() == old(self).mapped(),
+            final(self).root() == old(self).root(),
+    {
         self.session.get_mut().jump(va)
     }
 
@@ -224,7 +267,10 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     /// # Errors
     ///
     /// As [`Cursor::query`].
-    pub fn query(&mut self) -> Result<Slot<C>, PageTableError> {
+    pub fn query(&mut self) -> Result<Slot<C>, PageTableError>
+        ensures
+            final(self).is_as(*old(self)),
+    {
         self.session.get_mut().query()
     }
 
@@ -233,7 +279,10 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     /// # Errors
     ///
     /// [`PageTableError::OutOfRange`]: the cursor is at the end of its range.
-    pub fn peek(&mut self) -> Result<Peeked, PageTableError> {
+    pub fn peek(&mut self) -> Result<Peeked, PageTableError>
+        ensures
+            final(self).is_as(*old(self)),
+    {
         self.session.get_mut().peek()
     }
 
@@ -242,7 +291,11 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     /// # Errors
     ///
     /// As [`Cursor::find_next`].
-    pub fn find_next(&mut self, len: usize) -> Result<Option<Vaddr>, PageTableError> {
+    pub fn find_next(&mut self, len: usize) -> Result<Option<Vaddr>, PageTableError>
+        ensures
+            final(self).mapped() == old(self).mapped(),
+            final(self).root() == old(self).root(),
+    {
         self.session.get_mut().find_next(len)
     }
 
@@ -261,8 +314,44 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     /// - [`PageTableError::Occupied`]: there is a node where a huge page would go.
     /// - [`PageTableError::NoMemory`]: there is no frame for a node on the way.
     #[inline(always)]
-    pub fn map(&mut self, item: C::Item) -> Result<Option<Replaced<C::Item>>, MapError<C::Item>> {
-        self.session.get_mut().map(item)
+    pub fn map(&mut self, item: C::Item) -> (r: Result<Option<Replaced<C::Item>>, MapError<C::Item>>)
+        ensures
+            final(self).root() == old(self).root(),
+            match r {
+                Ok(old_item) => final(self).has_replaced(*old(self), old_item),
+                Err(_) => final(self).is_as(*old(self)),
+            },
+    {
+        let ghost o = *self;
+        let ghost what = item;
+        let session = self.session.get_mut();
+        proof {
+            use_type_invariant(&*session);
+        }
+        let r = session.map(item);
+        proof {
+            use_type_invariant(&*session);
+            if r is Ok {
+                lemma_has_replaced::<C>(o.session@, *session, what, r->Ok_0);
+            }
+        }
+        r
+    }
+
+    /// What was mapped in `o` and is not any more is `old_item`, which was mapped where the cursor was.
+    pub open spec fn has_replaced(self, o: Self, old_item: Option<Replaced<C::Item>>) -> bool {
+        &&& o.at() < self.at()
+        &&& match old_item {
+            Some(x) => {
+                &&& self.at() - o.at() == pages(nr::<C>(), (C::raw(x.item).1 - 1) as nat)
+                &&& forall|va: Vaddr| va.0 == C::VA_BASE + o.at() * PAGE_SIZE ==> #[trigger] item_fits::<C>(va, x.item) && leads_lost(
+                    o.mapped(),
+                    self.mapped(),
+                    |w: nat, pa: nat| item_leads::<C>(va, x.item, w, pa),
+                )
+            },
+            None => leads_lost(o.mapped(), self.mapped(), |w: nat, pa: nat| false),
+        }
     }
 
     /// Maps an item here and goes past it, as [`map`](Self::map), and takes out what is mapped below a node in its way:
@@ -275,7 +364,24 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     ///
     /// As [`map`](Self::map); [`PageTableError::Occupied`] for nodes that stay for as long as the table does.
     pub fn map_over(&mut self, item: C::Item, sink: &mut impl FragmentSink<C>) -> Result<(), MapError<C::Item>> {
-        self.session.get_mut().map_over(item, sink)
+        self.map_over_to(item, sink)
+    }
+
+    /// [`map_over`](Self::map_over), with a word on what becomes of what it replaces.
+    pub(crate) fn map_over_to<K: Keeper<Fragment<C>>>(&mut self, item: C::Item, keeper: &mut K) -> (r: Result<(), MapError<C::Item>>)
+        ensures
+            final(self).root() == old(self).root(),
+            keeps_on::<Fragment<C>, K>(*old(keeper), *final(keeper)),
+            keeps_lost::<Fragment<C>, K>(*final(keeper), old(self).mapped(), final(self).mapped()),
+    {
+        let ghost o = *self;
+        let r = self.session.get_mut().map_over(item, keeper);
+        proof {
+            if r is Ok {
+                lemma_keeps_lost::<Fragment<C>, K>(*keeper, o.mapped(), self.mapped(), o.at(), self.at());
+            }
+        }
+        r
     }
 
     /// Maps base pages that follow each other in physical memory from here on, one walk for each leaf table, and goes
@@ -299,7 +405,27 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     where
         C: RunConfig,
     {
-        self.session.get_mut().map_range(run, sink)
+        self.map_range_to(run, sink)
+    }
+
+    /// [`map_range`](Self::map_range), with a word on what becomes of what it replaces.
+    #[inline(always)]
+    pub(crate) fn map_range_to<K: Keeper<Displaced<C>>>(&mut self, run: C::Run, keeper: &mut K) -> (r: Result<(), MapError<C::Run>>)
+    where
+        C: RunConfig,
+        ensures
+            final(self).root() == old(self).root(),
+            keeps_on::<Displaced<C>, K>(*old(keeper), *final(keeper)),
+            keeps_lost::<Displaced<C>, K>(*final(keeper), old(self).mapped(), final(self).mapped()),
+    {
+        let ghost o = *self;
+        let r = self.session.get_mut().map_range(run, keeper);
+        proof {
+            if r is Ok {
+                lemma_keeps_lost::<Displaced<C>, K>(*keeper, o.mapped(), self.mapped(), o.at(), self.at());
+            }
+        }
+        r
     }
 
     /// Returns how many base pages are mapped in the next `len` bytes: so many mappings [`map_range`](Self::map_range) of
@@ -334,7 +460,10 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     /// - [`PageTableError::OutOfRange`]: `len` bytes reach past the end of the range.
     /// - [`PageTableError::NoMemory`]: there is no frame to split a huge page.
     #[inline(always)]
-    pub fn take_next(&mut self, len: usize) -> Result<Option<Fragment<C>>, PageTableError> {
+    pub fn take_next(&mut self, len: usize) -> Result<Option<Fragment<C>>, PageTableError>
+        ensures
+            final(self).root() == old(self).root(),
+    {
         self.session.get_mut().take_next(len)
     }
 
@@ -347,7 +476,10 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     /// # Errors
     ///
     /// [`PageTableError::OutOfRange`]: the cursor is at the end of its range.
-    pub fn note(&mut self, access: AccessType) -> Result<bool, PageTableError> {
+    pub fn note(&mut self, access: AccessType) -> Result<bool, PageTableError>
+        ensures
+            final(self).is_as(*old(self)),
+    {
         self.session.get_mut().note(access)
     }
 
@@ -361,7 +493,25 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     /// As [`take_next`](Self::take_next); nothing was taken out.
     #[inline(always)]
     pub fn unmap(&mut self, len: usize, sink: &mut impl FragmentSink<C>) -> Result<usize, PageTableError> {
-        self.session.get_mut().unmap(len, sink)
+        self.unmap_to(len, sink)
+    }
+
+    /// [`unmap`](Self::unmap), with a word on what becomes of what it takes out.
+    #[inline(always)]
+    pub(crate) fn unmap_to<K: Keeper<Fragment<C>>>(&mut self, len: usize, keeper: &mut K) -> (r: Result<usize, PageTableError>)
+        ensures
+            final(self).root() == old(self).root(),
+            keeps_on::<Fragment<C>, K>(*old(keeper), *final(keeper)),
+            keeps_lost::<Fragment<C>, K>(*final(keeper), old(self).mapped(), final(self).mapped()),
+    {
+        let ghost o = *self;
+        let r = self.session.get_mut().unmap(len, keeper);
+        proof {
+            if r is Ok {
+                lemma_keeps_lost::<Fragment<C>, K>(*keeper, o.mapped(), self.mapped(), o.at(), self.at());
+            }
+        }
+        r
     }
 
     /// Gives the next mapping within `len` bytes the property that `op` makes of its own, goes past it, and returns
@@ -382,7 +532,24 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
         len: usize,
         op: impl FnOnce(PageProperty) -> PageProperty,
     ) -> Result<Option<Range<Vaddr>>, PageTableError> {
-        self.session.get_mut().protect_next(len, op)
+        self.protect_next_by(len, op)
+    }
+
+    /// [`protect_next`](Self::protect_next), by something else than a closure.
+    pub(crate) fn protect_next_by<F: ProtectOp>(&mut self, len: usize, op: F) -> (r: Result<Option<Range<Vaddr>>, PageTableError>)
+        ensures
+            final(self).root() == old(self).root(),
+            leads_alike(old(self).mapped(), final(self).mapped()),
+    {
+        let ghost o = *self;
+        let r = self.session.get_mut().protect_next(len, op);
+        proof {
+            if r is Ok && r->Ok_0 is Some {
+                let start = ((r->Ok_0->Some_0.start.0 - C::VA_BASE) / PAGE_SIZE as int) as nat;
+                lemma_leads_alike(o.mapped(), self.mapped(), start, self.at());
+            }
+        }
+        r
     }
 
     /// Gives each mapping within `len` bytes the property that `op` makes of its own, goes past them, and returns how many
@@ -401,6 +568,17 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     /// As [`take_next`](Self::take_next): nothing is changed. And [`PageTableError::Unrepresentable`]: the entries cannot
     /// say a new property; what was changed until then stays changed, and the cursor is at the mapping.
     pub fn protect(&mut self, len: usize, op: &mut impl ProtectEach) -> Result<usize, PageTableError> {
+        self.protect_by(len, op)
+    }
+
+    /// [`protect`](Self::protect), with a word on what is noted of it.
+    pub(crate) fn protect_by<F: Recolourer<C>>(&mut self, len: usize, op: &mut F) -> (r: Result<usize, PageTableError>)
+        ensures
+            final(self).root() == old(self).root(),
+            leads_alike(old(self).mapped(), final(self).mapped()),
+            final(op).follows(*old(op)),
+            notes_all::<C, F>(*final(op), old(self).mapped(), final(self).mapped()),
+    {
         self.session.get_mut().protect(len, op)
     }
 }

@@ -42,9 +42,22 @@ impl<C: PageTableConfig> DetachedNode<C> {
         (self.inner@.start, self.inner@.end)
     }
 
+    /// Whoever walks to page `w` by the node reaches the frame at `pa`: that of the node, or what is mapped in it.
+    pub closed spec fn leads(&self, w: nat, pa: nat) -> bool {
+        w < top_page::<C>() && self.inner@.rest.leads(w, pa)
+    }
+
     /// Returns the addresses that the node covered, as far as they are the table's.
-    pub fn va_range(&self) -> Range<Vaddr> {
-        clamp::<C>(self.inner.get().start)..clamp::<C>(self.inner.get().end)
+    pub fn va_range(&self) -> (r: Range<Vaddr>)
+        ensures
+            forall|w: nat, pa: nat| #[trigger]
+                self.leads(w, pa) ==> r.start.0 <= C::VA_BASE + w * PAGE_SIZE && C::VA_BASE + (w + 1) * PAGE_SIZE <= r.end.0,
+    {
+        let inner = self.inner.get();
+        proof {
+            use_type_invariant(inner);
+        }
+        clamp::<C>(inner.start)..clamp::<C>(inner.end)
     }
 
     /// Returns how many base pages were mapped in it.
@@ -80,6 +93,11 @@ struct Rest<C: PageTableConfig> {
     kind: PhantomData<C>,
 }
 
+/// One past the last page that a table of this use can have.
+pub(super) open spec fn top_page<C: PageTableConfig>() -> nat {
+    (C::TOP_HI * pages(nr::<C>(), (C::Consts::LEVELS - 1) as nat)) as nat
+}
+
 /// An unlinked node of level `l` at `pa` links nothing, and its leaves from entry `next` on own what they must.
 spec fn rest_ok<C: PageTableConfig>(w: World, pa: usize, l: u8, next: usize, retired: RetiredTok, left: Left) -> bool {
     &&& still_reads::<C>(w, pa, l as nat, retired, left.copy)
@@ -103,12 +121,18 @@ impl<C: PageTableConfig> Rest<C> {
         rest_ok::<C>(*self.w, self.pa, self.l, self.next, retired, Left { copy, leaves })
     }
 
+    /// It still leads from page `w` to the frame at `pa`.
+    spec fn leads(self, w: nat, pa: nat) -> bool {
+        leads::<C>(self.tok@.retired, self.tok@.copy@.words, self.next as int, w, pa)
+    }
+
     /// Takes what is mapped at the next entry that maps something: the entry, the item, what hardware noted.
     #[inline]
     fn next_leaf(&mut self) -> (r: Option<(usize, C::Item, AccessedDirty)>)
         ensures
             r matches Some(x) ==> x.0 < 512 && old(self).next < final(self).next <= nr::<C>(),
             final(self).l == old(self).l,
+            final(self).tok@.retired == old(self).tok@.retired,
         no_unwind
     {
         proof {
@@ -119,6 +143,7 @@ impl<C: PageTableConfig> Rest<C> {
             invariant
                 self.wf(),
                 self.l == old(self).l,
+                self.tok@.retired == old(self).tok@.retired,
                 self.next >= old(self).next,
                 C::Consts::NR_ENTRIES == nr::<C>() <= 512,
             decreases C::Consts::NR_ENTRIES - self.next,
@@ -177,7 +202,8 @@ pub(super) struct Detached<C: PageTableConfig> {
 impl<C: PageTableConfig> Detached<C> {
     #[verifier::type_invariant]
     spec fn wf(self) -> bool {
-        self.start <= self.end <= 0x4000_0000_0000
+        &&& self.start <= self.end <= 0x4000_0000_0000
+        &&& forall|w: nat| #[trigger] is_below::<C>(self.rest.tok@.retired, w) ==> self.start <= w < self.end
     }
 
     /// Takes what is mapped at the next entry that maps something: its first page, the item, what hardware noted.
@@ -232,6 +258,12 @@ spec fn piled<C: PageTableConfig>(nodes: NodeStack<Left>, i: int) -> bool {
     rest_ok::<C>(nodes.the_world(), tok.0.pa(), (number % LEVELS) as u8, (number / LEVELS) as usize, tok.0, tok.1)
 }
 
+/// The node at height `i` leads from page `w` to the frame at `pa`.
+spec fn piled_leads<C: PageTableConfig>(nodes: NodeStack<Left>, i: int, w: nat, pa: nat) -> bool {
+    let (tok, number) = (nodes@[i], nodes.numbers()[i]);
+    leads::<C>(tok.0, tok.1.copy@.words, (number / LEVELS) as int, w, pa)
+}
+
 impl<C: PageTableConfig> DetachedPile<C> {
     #[verifier::type_invariant]
     spec fn wf(self) -> bool {
@@ -245,10 +277,19 @@ impl<C: PageTableConfig> DetachedPile<C> {
         DetachedPile { nodes: None, kind: PhantomData }
     }
 
+    /// One of its nodes leads from page `w` to the frame at `pa`.
+    pub closed spec fn leads(self, w: nat, pa: nat) -> bool {
+        self.nodes matches Some(nodes) && exists|i: int| 0 <= i < nodes@.len() && #[trigger] piled_leads::<C>(nodes, i, w, pa)
+    }
+
     /// Puts a node on top. It needs no memory.
     pub(crate) fn push(&mut self, node: DetachedNode<C>)
+        ensures
+            forall|w: nat, pa: nat| #![trigger final(self).leads(w, pa)]
+                old(self).leads(w, pa) || node.leads(w, pa) ==> final(self).leads(w, pa),
         no_unwind
     {
+        let ghost (old_self, what) = (*self, node);
         let Detached { rest, start, end, nr_pages } = node.inner.into_inner();
         proof {
             use_type_invariant(&*self);
@@ -275,6 +316,16 @@ impl<C: PageTableConfig> DetachedPile<C> {
                 if i < before@.len() {
                     assert(piled::<C>(before, i));
                     assert(nodes@.drop_last()[i] == before@[i]);
+                }
+            }
+            assert forall|w: nat, pa: nat| old_self.leads(w, pa) || what.leads(w, pa) implies exists|i: int|
+                0 <= i < nodes@.len() && #[trigger] piled_leads::<C>(nodes, i, w, pa) by {
+                if old_self.leads(w, pa) {
+                    let i = choose|i: int| 0 <= i < before@.len() && #[trigger] piled_leads::<C>(before, i, w, pa);
+                    assert(nodes@.drop_last()[i] == before@[i]);
+                    assert(piled_leads::<C>(nodes, i, w, pa));
+                } else {
+                    assert(piled_leads::<C>(nodes, nodes@.len() - 1, w, pa));
                 }
             }
         }
@@ -357,8 +408,10 @@ pub(super) fn detached<C: PageTableConfig>(w: &'static World, t: TakenNode) -> (
         t.tok@.ok::<C>(*w, t.pa, t.l as nat),
         1 <= t.l <= 5,
         t.start <= t.end <= 0x4000_0000_0000,
+        t.covers_all::<C>(),
     ensures
         r.covers() == (t.start, t.end),
+        forall|w: nat, pa: nat| #[trigger] r.leads(w, pa) <==> w < top_page::<C>() && leads::<C>(t.tok@.retired, t.tok@.copy@.words, 0, w, pa),
     no_unwind
 {
     let TakenNode { start, end, pa, l, nr_pages, tok } = t;
@@ -367,7 +420,9 @@ pub(super) fn detached<C: PageTableConfig>(w: &'static World, t: TakenNode) -> (
 }
 
 /// The virtual address of a page, or the end of the table's part if that comes before.
-fn clamp<C: PageTableConfig>(v: usize) -> Vaddr
+fn clamp<C: PageTableConfig>(v: usize) -> (r: Vaddr)
+    ensures
+        r.0 == C::VA_BASE + (if v < top_page::<C>() { v as nat } else { top_page::<C>() }) * PAGE_SIZE,
     no_unwind
 {
     proof {

@@ -44,6 +44,32 @@ spec fn keeps<C: PageTableConfig>(word: u64, toks: Map<int, LeafTok>, i: int) ->
     toks.dom().contains(i) && leaf_fits::<C::Consts>(pa, l) && C::leaf_ok(toks[i], pa, l)
 }
 
+/// The frame at `pa` is one of the item that the word says.
+spec fn says<C: PageTableConfig>(word: u64, pa: nat) -> bool {
+    let (start, l) = ((word - word % 4096) as usize, (word % 4096) as nat);
+    is_of_page::<C>(start, l, pa)
+}
+
+/// The frame at `pa` is one of the page of level `l` at `start`.
+pub open spec fn is_of_page<C: PageTableConfig>(start: usize, l: nat, pa: nat) -> bool {
+    start <= pa && pa < start + span(C::Consts::NR_ENTRIES as nat, l)
+}
+
+/// One of the first `n` words of a shelf but the first says an item with the frame at `pa`.
+spec fn shelf_says<C: PageTableConfig>(shelf: Shelf, n: int, pa: nat) -> bool {
+    exists|j: int| 1 <= j < n && says::<C>(#[trigger] shelf.words()[j], pa)
+}
+
+/// One of the first `n` words says an item with the frame at `pa`.
+spec fn few_say<C: PageTableConfig>(few: Seq<u64>, n: int, pa: nat) -> bool {
+    exists|i: int| 0 <= i < n && says::<C>(#[trigger] few[i], pa)
+}
+
+/// A full shelf says an item with the frame at `pa`.
+spec fn shelves_say<C: PageTableConfig>(full: Seq<Shelf>, pa: nat) -> bool {
+    exists|i: int| 0 <= i < full.len() && shelf_says::<C>(#[trigger] full[i], 512, pa)
+}
+
 /// The first `n` words of a shelf but the first keep items.
 spec fn filled<C: PageTableConfig>(shelf: Shelf, n: int) -> bool {
     forall|j: int| 1 <= j < n ==> keeps::<C>(#[trigger] shelf.words()[j], shelf.toks, j)
@@ -55,6 +81,7 @@ fn encode<C: PageTableConfig>(item: C::Item) -> (r: (u64, Tracked<LeafTok>))
     ensures
         leaf_fits::<C::Consts>((r.0 - r.0 % 4096) as usize, (r.0 % 4096) as nat),
         C::leaf_ok(r.1@, (r.0 - r.0 % 4096) as usize, (r.0 % 4096) as nat),
+        C::raw(item).0 == r.0 - r.0 % 4096 && C::raw(item).1 == r.0 % 4096,
     no_unwind
 {
     let (pa, l, _, tok) = C::item_into_raw(item);
@@ -100,6 +127,18 @@ impl<C: PageTableConfig> Hoard<C> {
         &&& forall|i: int| 0 <= i < self.full@.len() ==> filled::<C>(#[trigger] self.full@[i], 512)
     }
 
+    /// The frame at `pa` is one of an item that is kept: by the invariant, with what the item owns.
+    pub closed spec fn has(self, pa: nat) -> bool {
+        ||| few_say::<C>(self.few@, self.nr_few as int, pa)
+        ||| self.used > 0 && (self.shelf_tok@ matches Some(s) && shelf_says::<C>(s, self.used as int, pa))
+        ||| shelves_say::<C>(self.full@, pa)
+    }
+
+    /// It has what it had.
+    pub open spec fn has_still(self, o: Self) -> bool {
+        forall|pa: nat| #[trigger] o.has(pa) ==> self.has(pa)
+    }
+
     #[inline(always)]
     pub(crate) fn new() -> Self
         no_unwind
@@ -120,6 +159,8 @@ impl<C: PageTableConfig> Hoard<C> {
 
     /// Gets room for `n` items. False: no memory.
     pub(crate) fn reserve(&mut self, n: usize) -> bool
+        ensures
+            final(self).has_still(*old(self)),
         no_unwind
     {
         proof {
@@ -128,6 +169,7 @@ impl<C: PageTableConfig> Hoard<C> {
         while self.room < n
             invariant
                 self.wf(),
+                self.has_still(*old(self)),
             decreases usize::MAX - self.room,
         {
             if self.room > usize::MAX - PER_SHELF {
@@ -145,8 +187,12 @@ impl<C: PageTableConfig> Hoard<C> {
     /// Keeps an item, for which there is room: it stops the machine where there is none.
     #[inline(always)]
     pub(crate) fn push(&mut self, item: C::Item)
+        ensures
+            final(self).has_still(*old(self)),
+            forall|pa: nat| #[trigger] is_of_page::<C>(C::raw(item).0, C::raw(item).1, pa) ==> final(self).has(pa),
         no_unwind
     {
+        let ghost o = *self;
         proof {
             use_type_invariant(&*self);
         }
@@ -154,6 +200,9 @@ impl<C: PageTableConfig> Hoard<C> {
             halt("more is kept than there is room for");
         }
         self.room -= 1;
+        proof {
+            assert(self.has_still(o));
+        }
         let (word, Tracked(tok)) = encode::<C>(item);
         let n = self.nr_few;
         if n < FEW {
@@ -162,8 +211,26 @@ impl<C: PageTableConfig> Hoard<C> {
                 self.few_toks.borrow_mut().tracked_insert(n as int, tok);
             }
             self.nr_few = n + 1;
+            proof {
+                assert forall|pa: nat| few_say::<C>(o.few@, n as int, pa) || says::<C>(word, pa) implies #[trigger] few_say::<C>(
+                    self.few@,
+                    self.nr_few as int,
+                    pa,
+                ) by {
+                    assert(self.few@[n as int] == word);
+                    if few_say::<C>(o.few@, n as int, pa) {
+                        let i = choose|i: int| 0 <= i < n && says::<C>(#[trigger] o.few@[i], pa);
+                        assert(says::<C>(self.few@[i], pa));
+                    }
+                }
+            }
         } else {
             self.push_on_shelf(word, Tracked(tok));
+        }
+        proof {
+            assert forall|pa: nat| #[trigger] is_of_page::<C>(C::raw(item).0, C::raw(item).1, pa) implies self.has(pa) by {
+                assert(says::<C>(word, pa));
+            }
         }
     }
 
@@ -171,6 +238,9 @@ impl<C: PageTableConfig> Hoard<C> {
         requires
             leaf_fits::<C::Consts>((word - word % 4096) as usize, (word % 4096) as nat),
             C::leaf_ok(tok, (word - word % 4096) as usize, (word % 4096) as nat),
+        ensures
+            final(self).has_still(*old(self)),
+            forall|pa: nat| #[trigger] says::<C>(word, pa) ==> final(self).has(pa),
         no_unwind
     {
         proof {
@@ -182,6 +252,7 @@ impl<C: PageTableConfig> Hoard<C> {
         proof {
             use_type_invariant(&*self);
         }
+        let ghost o = *self;
         let j = self.used;
         if j == 0 || j == 512 {
             halt("a new shelf is full");
@@ -200,6 +271,16 @@ impl<C: PageTableConfig> Hoard<C> {
             }
         }
         self.used = j + 1;
+        proof {
+            let s = self.shelf_tok@->0;
+            assert(s.words()[j as int] == word);
+            assert forall|pa: nat| shelf_says::<C>(before, j as int, pa) || says::<C>(word, pa) implies #[trigger] shelf_says::<C>(s, j + 1, pa) by {
+                if shelf_says::<C>(before, j as int, pa) {
+                    let i = choose|i: int| 1 <= i < j && says::<C>(#[trigger] before.words()[i], pa);
+                    assert(says::<C>(s.words()[i], pa));
+                }
+            }
+        }
     }
 
     /// Begins another shelf, where the last one is full.
@@ -208,8 +289,10 @@ impl<C: PageTableConfig> Hoard<C> {
             old(self).used == 0 || old(self).used == 512,
         ensures
             final(self).used == 1,
+            final(self).has_still(*old(self)),
         no_unwind
     {
+        let ghost o = *self;
         proof {
             use_type_invariant(&*self);
         }
@@ -225,6 +308,21 @@ impl<C: PageTableConfig> Hoard<C> {
         self.shelf = pa;
         self.shelf_tok = Tracked(Some(shelf.get()));
         self.used = 1;
+        proof {
+            let top = o.shelf_tok@->0;
+            assert forall|pa: nat| shelves_say::<C>(o.full@, pa) || (used == 512 && shelf_says::<C>(top, 512, pa)) implies #[trigger] shelves_say::<
+                C,
+            >(self.full@, pa) by {
+                if shelves_say::<C>(o.full@, pa) {
+                    let i = choose|i: int| 0 <= i < o.full@.len() && shelf_says::<C>(#[trigger] o.full@[i], 512, pa);
+                    assert(self.full@[i] == o.full@[i]);
+                } else {
+                    let j = choose|j: int| 1 <= j < 512 && says::<C>(#[trigger] top.words()[j], pa);
+                    assert(says::<C>(self.full@.last().words()[j], pa));
+                    assert(shelf_says::<C>(self.full@[self.full@.len() - 1], 512, pa));
+                }
+            }
+        }
     }
 
     /// How many there are, or more.

@@ -222,6 +222,24 @@ impl DetachedTok {
     }
 }
 
+/// Page `w` is below an unlinked node.
+pub open spec fn is_below<C: PageTableConfig>(node: RetiredTok, w: nat) -> bool {
+    pre(nr::<C>(), w, node.info.value().level) == node.info.value().base
+}
+
+/// Whoever walks to page `w` by an unlinked node with these words reaches the frame at `pa`: that of the node, or what an
+/// entry from `next` on maps there.
+pub open spec fn leads<C: PageTableConfig>(node: RetiredTok, words: Seq<u64>, next: int, w: nat, pa: nat) -> bool {
+    let l = node.info.value().level;
+    let i = index(nr::<C>(), w, l);
+    &&& is_below::<C>(node, w)
+    &&& (pa == node.pa() || (next <= i && (meaning::<C>(words[i], l) matches Pte::Leaf(a, _) && pa == a + PAGE_SIZE * low(
+        nr::<C>(),
+        w,
+        (l - 1) as nat,
+    ))))
+}
+
 /// The words of an unlinked node of level `l` at `pa`, of a table of kind `C`, are those of `copy`.
 pub open spec fn still_reads<C: PageTableConfig>(w: World, pa: usize, l: nat, retired: RetiredTok, copy: GhostVar<Words>) -> bool {
     let inf = retired.info.value();

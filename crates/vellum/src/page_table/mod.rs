@@ -11,7 +11,7 @@
 //! A node that was emptied is unlinked, marked stray, and becomes a frame again once every processor was outside
 //! every cursor. Reading order: `geometry`, `entry`, `config`; `protocol` and `spec` (what is proved about nodes);
 //! `node`, `life`, `world` (single steps); `tree`, `subtree`, `ops`, `near`, `walk`, `put`, `over`, `way`, `run`, `cut`, `lock` (sub-trees);
-//! `session`, `range`, `cursor`, `table`.
+//! `keeper`, `session`, `range`, `cursor`, `table`.
 
 #[cfg(verus_keep_ghost)]
 mod claims;
@@ -24,10 +24,11 @@ mod deferred;
 pub(crate) mod detached;
 pub(crate) mod entry;
 mod error;
-mod geometry;
+pub(crate) mod geometry;
 pub(crate) mod hoard;
 mod hooks;
 mod item;
+pub(crate) mod keeper;
 mod kernel;
 mod life;
 mod lock;
@@ -57,7 +58,7 @@ mod take;
 mod translate;
 pub(crate) mod tree;
 mod unmap;
-mod user;
+pub(crate) mod user;
 mod walk;
 mod way;
 pub(crate) mod world;

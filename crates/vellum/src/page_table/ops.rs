@@ -783,6 +783,7 @@ pub(super) fn detach<C: PageTableConfig>(
         final(m).dom() == old(m).dom().remove(child::<C>(k, i as int)),
         o@.ok::<C>(*g.w, cpa, (k.0 - 1) as nat),
         o@.copy@.words == old(m)[child::<C>(k, i as int)].words(),
+        o@.retired.info.value().base == child::<C>(k, i as int).1,
     no_unwind
 {
     let ghost r = g.rng();

@@ -9,6 +9,7 @@ use super::detached::*;
 #[cfg(verus_keep_ghost)]
 use super::entry::*;
 use super::geometry::*;
+use super::keeper::*;
 use super::near::*;
 use super::ops::*;
 #[cfg(verus_keep_ghost)]
@@ -19,6 +20,7 @@ use super::session::*;
 use super::spec::*;
 use super::take::*;
 use super::tree::*;
+#[cfg(verus_keep_ghost)]
 use super::unmap::*;
 #[cfg(verus_keep_ghost)]
 use super::walk::*;
@@ -137,7 +139,7 @@ impl<C: PageTableConfig> Session<C> {
 
     /// Takes out the nodes that are where an item goes, and puts it there.
     #[verifier::exec_allows_no_decreases_clause]
-    fn put_over<S: FragmentSink<C>>(&mut self, item: C::Item, l: u8, sink: &mut S)
+    fn put_over<S: Keeper<Fragment<C>>>(&mut self, item: C::Item, l: u8, sink: &mut S)
         requires
             C::raw(item).1 == l,
             old(self).g.top >= l,
@@ -151,6 +153,8 @@ impl<C: PageTableConfig> Session<C> {
         ensures
             final(self).g == old(self).g,
             final(self).has_put(*old(self), item),
+            keeps_on::<Fragment<C>, S>(*old(sink), *final(sink)),
+            keeps_all::<Fragment<C>, S>(*final(sink), old(self).mapped(), old(self).v as nat, final(self).v as nat),
     {
         let ghost o = *self;
         let ghost what = item;
@@ -185,8 +189,11 @@ impl<C: PageTableConfig> Session<C> {
                 forall|w: nat|
                     self.g.s <= w < self.g.e && !between(v as nat, (v + n) as nat).contains(w) ==> #[trigger] self.g.at::<C>(self.tree@, w)
                         == self.g.at::<C>(o.tree@, w),
+                keeps_on::<Fragment<C>, S>(*old(sink), *sink),
+                keeps_gone::<C, Fragment<C>, S>(self.g, o.tree@, self.tree@, v as nat, (v + n) as nat, *sink),
         {
             let ghost m1 = self.tree@;
+            let ghost before = *sink;
             match take_below::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, n, l, from) {
                 Below::Node(t, next) => {
                     from = next;
@@ -201,7 +208,14 @@ impl<C: PageTableConfig> Session<C> {
                         }
                     }
                     // The item is dropped if this panics.
-                    sink.take(Fragment::Node(detached::<C>(self.g.w, t)));
+                    let ghost taken = t;
+                    let node = detached::<C>(self.g.w, t);
+                    let ghost was = node;
+                    sink.keep(Fragment::Node(node));
+                    proof {
+                        lemma_node_kept::<C, S>(self.g, m1, self.tree@, taken, was, v as nat, v as nat, (v + n) as nat, *sink);
+                        lemma_keeps_more::<C, Fragment<C>, S>(self.g, o.tree@, m1, self.tree@, v as nat, (v + n) as nat, before, *sink);
+                    }
                 },
                 Below::Nothing(f) => {
                     let (pa, level, prop, tok) = C::item_into_raw(item);
@@ -211,7 +225,14 @@ impl<C: PageTableConfig> Session<C> {
                         self.lemma_put_over(o, m1, what, old);
                     }
                     if let Some(t) = old {
-                        sink.take(Self::fragment_of(t));
+                        let fragment = Self::fragment_of(t);
+                        proof {
+                            lemma_fragment_led::<C>(self.g, m1, fragment, v as nat, (v + n) as nat);
+                        }
+                        sink.keep(fragment);
+                    }
+                    proof {
+                        lemma_replaced_kept::<C, Fragment<C>, S>(self.g, o.tree@, m1, v as nat, (v + n) as nat, before, *sink);
                     }
                     return ;
                 },
@@ -219,11 +240,15 @@ impl<C: PageTableConfig> Session<C> {
         }
     }
 
-    pub(super) fn map_over<S: FragmentSink<C>>(&mut self, item: C::Item, sink: &mut S) -> (r: Result<(), MapError<C::Item>>)
+    pub(super) fn map_over<S: Keeper<Fragment<C>>>(&mut self, item: C::Item, sink: &mut S) -> (r: Result<(), MapError<C::Item>>)
         ensures
             final(self).g == old(self).g,
+            keeps_on::<Fragment<C>, S>(*old(sink), *final(sink)),
             match r {
-                Ok(_) => final(self).has_put(*old(self), item),
+                Ok(_) => {
+                    &&& final(self).has_put(*old(self), item)
+                    &&& keeps_all::<Fragment<C>, S>(*final(sink), old(self).mapped(), old(self).v as nat, final(self).v as nat)
+                },
                 Err(e) => final(self).maps_as(*old(self)) && final(self).v == old(self).v && C::raw(e.item) == C::raw(item),
             },
     {
@@ -233,7 +258,7 @@ impl<C: PageTableConfig> Session<C> {
             lemma_total::<C>();
         }
         let (v, va) = (self.v, self.va());
-        let ghost what = item;
+        let ghost (o, what) = (*self, item);
         let (pa, l, prop, tok) = C::item_into_raw(item);
         if self.refusal(l, prop).is_none() && !(C::TOP_NODES_STAY && l == C::Consts::LEVELS) {
             let f = descend::<C>(&self.g, Tracked(self.tree.borrow()), v);
@@ -249,7 +274,18 @@ impl<C: PageTableConfig> Session<C> {
         match self.map_below(pa, l, prop, tok, Ghost(what)) {
             Ok(None) => Ok(()),
             Ok(Some(Replaced { item, ad })) => {
-                sink.take(Fragment::Leaf { va, item, ad });
+                let fragment = Fragment::Leaf { va, item, ad };
+                let ghost gone = fragment;
+                proof {
+                    use_type_invariant(&*self);
+                    lemma_had_led::<C>(o, va, what, Replaced { item, ad });
+                }
+                sink.keep(fragment);
+                proof {
+                    assert forall|w: nat| o.v <= w < self.v && #[trigger] o.mapped().dom().contains(w) implies sink.keeps(w, o.mapped()[w].0) by {
+                        assert(gone.leads(w, o.mapped()[w].0));
+                    }
+                }
                 Ok(())
             },
             Err(refused) => Err(refused),

@@ -61,7 +61,7 @@ pub open spec fn is_put<C: PageTableConfig>(
         &&& t.start == v && t.end == v + n && t.l == l
         &&& leaf_fits::<C::Consts>(t.pa, l as nat)
         &&& C::leaf_ok(t.tok@, t.pa, l as nat)
-        &&& g.at::<C>(m, v as nat) == Some((t.pa as nat, t.prop))
+        &&& maps_run::<C>(g, m, v as nat, (v + n) as nat, t.pa as nat, t.prop)
     }
     &&& o is None ==> g.nothing_in::<C>(m, v as nat, (v + n) as nat)
 }
@@ -264,7 +264,7 @@ proof fn lemma_put<C: PageTableConfig>(
             }),
         forall|w: nat| g.s <= w < g.e && v <= w < v + n ==> #[trigger] g.level::<C>(m, w) == Some(l as nat),
         forall|w: nat| g.s <= w < g.e && !(v <= w < v + n) ==> #[trigger] sized_as::<C>(m0, m, g.top as nat, w),
-        f.pte matches Pte::Leaf(a, q) ==> g.at::<C>(m0, v as nat) == Some((a as nat, q)),
+        f.pte matches Pte::Leaf(a, q) ==> maps_run::<C>(g, m0, v as nat, (v + n) as nat, a as nat, q),
         f.pte is Absent ==> g.nothing_in::<C>(m0, v as nat, (v + n) as nat),
 {
     C::Consts::consts_ok();
@@ -304,6 +304,14 @@ proof fn lemma_put<C: PageTableConfig>(
     lemma_digits(nn, v as nat, j);
     assert(low(nn, v as nat, j) == 0);
     let _ = g.at::<C>(m1, v as nat);
+    if let Pte::Leaf(a, q) = f.pte {
+        lemma_leaf_pages_at::<C>(g, m1, v as nat, es as nat, ee as nat, f);
+        assert forall|w: nat| g.s <= w < g.e && v <= w < v + n implies #[trigger] g.at::<C>(m0, w) == Some(
+            ((a + PAGE_SIZE * (w - v)) as nat, q),
+        ) by {
+            let _ = g.at::<C>(m1, w);
+        }
+    }
     if f.pte is Absent {
         lemma_absent::<C>(g, m1, v as nat, f, es as nat, ee as nat);
         assert forall|w: nat| g.s <= w < g.e && v <= w < v + n implies #[trigger] g.at::<C>(m0, w) is None by {

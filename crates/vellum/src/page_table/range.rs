@@ -9,6 +9,7 @@ use super::cut::*;
 use super::entry::*;
 use super::error::*;
 use super::geometry::*;
+use super::keeper::*;
 use super::near::*;
 use super::ops::*;
 use super::run::*;
@@ -85,9 +86,10 @@ pub(super) open spec fn recoloured<C: PageTableConfig>(map: IMap<nat, (nat, Page
 }
 
 impl<C: RunConfig> Session<C> {
-    pub(super) fn map_range<S: ReplacedSink<C::Item>>(&mut self, run: C::Run, sink: &mut S) -> (r: Result<(), MapError<C::Run>>)
+    pub(super) fn map_range<S: Keeper<Displaced<C>>>(&mut self, run: C::Run, sink: &mut S) -> (r: Result<(), MapError<C::Run>>)
         ensures
             final(self).g == old(self).g,
+            keeps_on::<Displaced<C>, S>(*old(sink), *final(sink)),
             match r {
                 Ok(()) => {
                     let (pa, n, prop) = C::raw_run(run);
@@ -99,6 +101,7 @@ impl<C: RunConfig> Session<C> {
                             ((pa + PAGE_SIZE * (w - old(self).v)) as nat, prop),
                         )
                     &&& final(self).mapped().remove_keys(b) == old(self).mapped().remove_keys(b)
+                    &&& keeps_all::<Displaced<C>, S>(*final(sink), old(self).mapped(), old(self).v as nat, final(self).v as nat)
                 },
                 Err(e) => final(self).mapped() == old(self).mapped() && final(self).v == old(self).v && C::raw_run(e.item) == C::raw_run(run),
             },
@@ -145,9 +148,12 @@ impl<C: RunConfig> Session<C> {
                 C::run_ok(tok@, (pa + PAGE_SIZE * (self.v - start)) as usize, (end - self.v) as nat),
                 has_leaf_nodes::<C>(self.tree@, start as nat, end as nat),
                 is_filled::<C>(self.g, m0, self.tree@, start as nat, self.v as nat, pa, prop),
+                keeps_on::<Displaced<C>, S>(*old(sink), *sink),
+                keeps_all::<Displaced<C>, S>(*sink, old(self).mapped(), start as nat, self.v as nat),
             decreases end - self.v,
         {
             let ghost m1 = self.tree@;
+            let ghost before = *sink;
             let v = self.v;
             proof {
                 lemma_run_tail(pa, n as nat, (v - start) as nat);
@@ -166,9 +172,30 @@ impl<C: RunConfig> Session<C> {
                 let rest = unsafe { C::run_from_raw(pa + PAGE_SIZE * (next - start), end - next, prop, tok) };
                 let ad = C::Entry::accessed_dirty(t.word);
                 let va = va_of::<C>(t.start);
+                let ghost (a, b) = (t.start as nat, t.end as nat);
                 // Should it panic, the rest of the run is dropped, and what is mapped so far stays.
-                sink.take(va, Replaced { item: Self::item_of(t), ad });
+                let item = Self::item_of(t);
+                proof {
+                    lemma_pre_zero(nr::<C>(), 0);
+                    lemma_item_led::<C>(self.g, m1, va, item, a, b);
+                }
+                let displaced = Displaced { va, replaced: Replaced { item, ad } };
+                let ghost gone = displaced;
+                sink.keep(displaced);
+                proof {
+                    let x = self.g.at::<C>(m1, a)->0;
+                    assert(gone.leads(a, x.0));
+                    assert(sink.keeps(a, x.0));
+                }
                 tok = C::run_into_raw(rest).3;
+            }
+            proof {
+                let map = view::<C>(m0, self.g.rng());
+                assert forall|w: nat| start <= w < next && #[trigger] map.dom().contains(w) implies sink.keeps(w, map[w].0) by {
+                    let _ = self.g.at::<C>(m0, w);
+                    let _ = self.g.at::<C>(m1, w);
+                    assert(w < v ==> before.keeps(w, map[w].0));
+                }
             }
         }
         proof {
@@ -194,9 +221,11 @@ impl<C: PageTableConfig> Session<C> {
         &&& changed <= self.v - o.v
     }
 
-    pub(super) fn protect<F: ProtectEach>(&mut self, len: usize, op: &mut F) -> (r: Result<usize, PageTableError>)
+    pub(super) fn protect<F: Recolourer<C>>(&mut self, len: usize, op: &mut F) -> (r: Result<usize, PageTableError>)
         ensures
             final(self).g == old(self).g,
+            final(op).follows(*old(op)),
+            notes_all::<C, F>(*final(op), old(self).mapped(), final(self).mapped()),
             match r {
                 Ok(n) => {
                     &&& (final(self).v - old(self).v) * PAGE_SIZE <= len
@@ -216,6 +245,9 @@ impl<C: PageTableConfig> Session<C> {
             use_type_invariant(&*self);
             C::Consts::consts_ok();
             lemma_total::<C>();
+        }
+        proof {
+            F::lemma_follows(*op, *op, *op);
         }
         let end = self.end_of(len)?;
         let start = self.v;
@@ -239,11 +271,14 @@ impl<C: PageTableConfig> Session<C> {
                 o == *old(self),
                 (end - start) * PAGE_SIZE == len,
                 start == o.v,
+                op.follows(*old(op)),
+                notes_all::<C, F>(*op, o.mapped(), self.mapped()),
             decreases end - self.v,
         {
+            let ghost before = *op;
             // Where pages follow each other in a node of base pages, all but the address of the entry is known.
-            let f = match base_entry::<C>(&self.g, Tracked(self.tree.borrow()), &near, self.v) {
-                Some(f) if f.is_leaf() => f,
+            let done = match base_entry::<C>(&self.g, Tracked(self.tree.borrow()), &near, self.v) {
+                Some(f) if f.is_leaf() => self.protect_one(Ghost(o), Ghost(self.v), &near, end, &f, 1, changed, op),
                 _ => {
                     let ghost (m1, v) = (self.tree@, self.v);
                     let (p, found) = next_mapped::<C>(&self.g, Tracked(self.tree.borrow()), &mut near, self.v, end);
@@ -254,15 +289,13 @@ impl<C: PageTableConfig> Session<C> {
                     let Some(f) = found else {
                         break ;
                     };
-                    match self.protect_one(Ghost(o), Ghost(v), &near, end, &f, f.l, changed, op) {
-                        Ok(Some(n)) => changed = n,
-                        Ok(None) => return Ok(changed),
-                        Err(e) => return Err(e),
-                    }
-                    continue ;
+                    self.protect_one(Ghost(o), Ghost(v), &near, end, &f, f.l, changed, op)
                 },
             };
-            match self.protect_one(Ghost(o), Ghost(self.v), &near, end, &f, 1, changed, op) {
+            proof {
+                F::lemma_follows(*op, before, *old(op));
+            }
+            match done {
                 Ok(Some(n)) => changed = n,
                 Ok(None) => return Ok(changed),
                 Err(e) => return Err(e),
@@ -275,7 +308,7 @@ impl<C: PageTableConfig> Session<C> {
     /// until here.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "three of them are ghosts")]
-    fn protect_one<F: ProtectEach>(
+    fn protect_one<F: Recolourer<C>>(
         &mut self,
         Ghost(o): Ghost<Self>,
         Ghost(c): Ghost<usize>,
@@ -302,7 +335,10 @@ impl<C: PageTableConfig> Session<C> {
             f.ok::<C>(old(self).g, old(self).tree@, old(self).v as nat),
             f.pte is Leaf,
             f.l == l,
+            notes_all::<C, F>(*old(op), o.mapped(), old(self).mapped()),
         ensures
+            final(op).follows(*old(op)),
+            notes_all::<C, F>(*final(op), o.mapped(), final(self).mapped()),
             match r {
                 Ok(Some(n)) => final(self).protecting(o, *near, end, n) && final(self).v > old(self).v,
                 Ok(None) => *final(self) == *old(self),
@@ -316,8 +352,13 @@ impl<C: PageTableConfig> Session<C> {
             lemma_between_cuts::<C>(self.g, m1, c as nat, end as nat, p as nat, *f, es as nat, ee as nat);
         }
         let (_, prop) = f.pte.as_leaf();
+        let ghost before = *op;
+        proof {
+            C::config_ok();
+            assert((C::VA_BASE + p * PAGE_SIZE) % PAGE_SIZE as int == 0);
+        }
         // Should it panic, what was changed so far stays changed, and the cursor is at this mapping.
-        let Some(prop) = op.apply(va_of::<C>(p)..va_of::<C>(ee), prop) else {
+        let Some(prop) = op.recolour(va_of::<C>(p)..va_of::<C>(ee), prop) else {
             return Ok(None);
         };
         if !C::Entry::can_hold(prop) {
@@ -330,6 +371,15 @@ impl<C: PageTableConfig> Session<C> {
             lemma_cut_behind::<C>(self.g, m1, self.tree@, p, ee, *f);
             lemma_cut_fewer::<C>(m1, self.tree@, end as nat);
             lemma_recoloured::<C>(self.g, m1, self.tree@, o.mapped(), o.v as nat, p, ee, *f, prop);
+            assert forall|w: nat| #[trigger] o.mapped().dom().contains(w) && self.mapped()[w] != o.mapped()[w] implies op.notes(w) by {
+                let _ = self.g.at::<C>(self.tree@, w);
+                let _ = self.g.at::<C>(m1, w);
+                assert(view::<C>(m1, self.g.rng()).dom().contains(w));
+                if !(p <= w < ee) {
+                    assert(view::<C>(m1, self.g.rng())[w] == self.mapped()[w]);
+                    assert(before.notes(w));
+                }
+            }
         }
         Ok(Some(changed + (ee - p)))
     }

@@ -314,8 +314,9 @@ pub fn fill_next<C: RunConfig>(
                 &&& leaf_fits::<C::Consts>(t.pa, 1)
                 &&& C::leaf_ok(t.tok@, t.pa, 1)
                 &&& g.at::<C>(*old(m), t.start as nat) == Some((t.pa as nat, t.prop))
+                &&& g.nothing_in::<C>(*old(m), v as nat, t.start as nat)
             },
-            None => true,
+            None => g.nothing_in::<C>(*old(m), v as nat, r.0 as nat),
         },
     no_unwind
 {

@@ -406,7 +406,7 @@ impl<C: PageTableConfig> Session<C> {
             C::leaf_ok(t.tok@, t.pa, t.l as nat),
             t.start <= C::TOP_HI * pages(nr::<C>(), (C::Consts::LEVELS - 1) as nat),
         ensures
-            r matches Fragment::Leaf { va, item, .. } && (va.0 - C::VA_BASE) / PAGE_SIZE as int == t.start && C::raw(item) == (
+            r matches Fragment::Leaf { va, item, .. } && va.0 == C::VA_BASE + t.start * PAGE_SIZE && C::raw(item) == (
                 t.pa,
                 t.l as nat,
                 t.prop,
@@ -537,7 +537,8 @@ impl<C: PageTableConfig> Session<C> {
         ensures
             self.has_put(o, item),
             old is None ==> forall|w: nat| o.v <= w < self.v ==> !#[trigger] o.mapped().dom().contains(w),
-            old matches Some(t) ==> o.mapped().contains_pair(o.v as nat, (t.pa as nat, t.prop)),
+            old matches Some(t) ==> forall|w: nat|
+                o.v <= w < self.v ==> #[trigger] o.mapped().contains_pair(w, ((t.pa + PAGE_SIZE * (w - o.v)) as nat, t.prop)),
     {
         let (pa, l, prop) = C::raw(item);
         let (v, n) = (o.v, self.v - o.v);
@@ -554,7 +555,14 @@ impl<C: PageTableConfig> Session<C> {
         assert forall|w: nat| v <= w < v + n && old is None implies !#[trigger] o.mapped().dom().contains(w) by {
             let _ = self.g.at::<C>(m0, w);
         }
-        let _ = self.g.at::<C>(m0, v as nat);
+        if let Some(t) = old {
+            assert forall|w: nat| v <= w < v + n implies #[trigger] o.mapped().contains_pair(
+                w,
+                ((t.pa + PAGE_SIZE * (w - v)) as nat, t.prop),
+            ) by {
+                let _ = self.g.at::<C>(m0, w);
+            }
+        }
     }
 
     /// Why no page of level `l` with a property can be mapped here.

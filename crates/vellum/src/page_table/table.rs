@@ -141,6 +141,11 @@ fn whole_table<C: PageTableConfig>() -> (r: (usize, usize))
 }
 
 impl<C: PageTableConfig> PageTable<C> {
+    /// The physical address of the root.
+    pub closed spec fn root(&self) -> nat {
+        self.root@.pa as nat
+    }
+
     /// The world in which the table is.
     pub(super) closed spec fn the_world(self) -> World {
         *self.root@.w
@@ -308,7 +313,10 @@ impl<C: PageTableConfig> PageTable<C> {
     }
 
     /// Returns the physical address of the root, for the hardware's root register.
-    pub fn root_paddr(&self) -> Paddr {
+    pub fn root_paddr(&self) -> (r: Paddr)
+        ensures
+            r.0 == self.root(),
+    {
         Paddr(self.root.get().pa)
     }
 }

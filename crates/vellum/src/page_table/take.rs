@@ -121,7 +121,7 @@ impl TakenLeaf {
         &&& C::leaf_ok(self.tok@, self.pa, self.l as nat)
         &&& self.end - self.start == pages(nr::<C>(), (self.l - 1) as nat)
         &&& g.at::<C>(m, self.start as nat) == Some((self.pa as nat, self.prop))
-        &&& forall|w: nat| self.start <= w < self.end ==> #[trigger] g.at::<C>(m, w) is Some
+        &&& maps_run::<C>(g, m, self.start as nat, self.end as nat, self.pa as nat, self.prop)
         &&& g.level::<C>(m, self.start as nat) matches Some(l) && self.l <= l
         &&& g.finer::<C>(m, m2)
         &&& g.cleared::<C>(m, m2, self.start as nat, self.end as nat)
@@ -140,6 +140,11 @@ pub struct TakenNode {
 }
 
 impl TakenNode {
+    /// The pages below it are in `[start, end)`.
+    pub open spec fn covers_all<C: PageTableConfig>(self) -> bool {
+        forall|w: nat| #[trigger] is_below::<C>(self.tok@.retired, w) ==> self.start <= w < self.end
+    }
+
     /// It was part of `m`, and is gone afterwards, in `m2`. Outside `[v, end)` it mapped nothing.
     pub open spec fn ok<C: PageTableConfig>(self, g: Locks, m: Tree, m2: Tree, v: nat, end: nat) -> bool {
         &&& self.tok@.ok::<C>(*g.w, self.pa, self.l as nat)
@@ -149,6 +154,15 @@ impl TakenNode {
         &&& forall|w: nat| g.s <= w < g.e && self.start <= w < self.end && !(v <= w < end) ==> #[trigger] g.at::<C>(m, w) is None
         &&& g.finer::<C>(m, m2)
         &&& self.nr_pages == nr_mapped(view::<C>(m, g.rng()), self.start as nat, self.end as nat)
+        &&& self.covers_all::<C>()
+        &&& forall|w: nat|
+            g.s <= w < g.e && self.start <= w < self.end ==> (#[trigger] g.at::<C>(m, w) matches Some(x) ==> leads::<C>(
+                self.tok@.retired,
+                self.tok@.copy@.words,
+                0,
+                w,
+                x.0,
+            ))
     }
 }
 
@@ -280,8 +294,46 @@ pub(super) fn take_node<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut 
                 leaves <= 512,
         ;
         assert(g.cleared::<C>(m0, *m, ns as nat, ne as nat));
+        lemma_node_leads::<C>(*g, m0, p as nat, f.l as nat, ns as nat, ne as nat, tok@);
     }
     Some(TakenNode { start: ns, end: ne, pa: f.pa, l: f.l, nr_pages: leaves * n, tok })
+}
+
+/// A node that links nothing leads from its pages to what they map.
+proof fn lemma_node_leads<C: PageTableConfig>(g: Locks, m: Tree, v: nat, l: nat, ns: nat, ne: nat, tok: DetachedTok)
+    requires
+        g.ok::<C>(m),
+        g.s <= v < g.e,
+        1 <= l < g.top,
+        m.dom().contains(place::<C>(v, l)),
+        forall|j: int| 0 <= j < nr::<C>() ==> !(#[trigger] ent::<C>(m, place::<C>(v, l), j) is Table),
+        forall|w: nat| ns <= w < ne <==> #[trigger] pre(nr::<C>(), w, l) == pre(nr::<C>(), v, l),
+        tok.retired.info.value().level == l,
+        tok.retired.info.value().base == pre(nr::<C>(), v, l),
+        tok.copy@.words == m[place::<C>(v, l)].words(),
+    ensures
+        forall|w: nat| #[trigger] is_below::<C>(tok.retired, w) ==> ns <= w < ne,
+        forall|w: nat|
+            g.s <= w < g.e && ns <= w < ne ==> (#[trigger] g.at::<C>(m, w) matches Some(x) ==> leads::<C>(
+                tok.retired,
+                tok.copy@.words,
+                0,
+                w,
+                x.0,
+            )),
+{
+    assert forall|w: nat| g.s <= w < g.e && ns <= w < ne implies (#[trigger] g.at::<C>(m, w) matches Some(x) ==> leads::<C>(
+        tok.retired,
+        tok.copy@.words,
+        0,
+        w,
+        x.0,
+    )) by {
+        assert(pre(nr::<C>(), w, l) == pre(nr::<C>(), v, l));
+        assert(place::<C>(w, l) == place::<C>(v, l));
+        lemma_here::<C>(g, m, w, l);
+        assert(!(ent::<C>(m, place::<C>(v, l), idx::<C>(w, l)) is Table));
+    }
 }
 
 /// The pages that are mapped below the first `n` entries of a node that links nothing.

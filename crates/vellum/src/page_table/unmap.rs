@@ -11,6 +11,9 @@ use super::entry::*;
 use super::error::*;
 #[cfg(verus_keep_ghost)]
 use super::geometry::*;
+use super::keeper::*;
+#[cfg(verus_keep_ghost)]
+use super::lock::*;
 use super::near::*;
 #[cfg(verus_keep_ghost)]
 use super::ops::*;
@@ -210,16 +213,38 @@ proof fn lemma_nr_most(map: IMap<nat, (nat, PageProperty)>, a: nat, b: nat)
     }
 }
 
+/// A leaf that was taken out fits, and leads from its pages to what they mapped.
+pub(super) proof fn lemma_fragment_led<C: PageTableConfig>(g: Locks, m: Tree, fragment: Fragment<C>, a: nat, b: nat)
+    requires
+        lockable::<C>(g.s as nat, g.e as nat),
+        g.s <= a < b <= g.e,
+        fragment matches Fragment::Leaf { va, item, .. } && {
+            &&& va.0 == C::VA_BASE + a * PAGE_SIZE
+            &&& leaf_fits::<C::Consts>(C::raw(item).0, C::raw(item).1)
+            &&& b - a == pages(nr::<C>(), (C::raw(item).1 - 1) as nat)
+            &&& maps_run::<C>(g, m, a, b, C::raw(item).0 as nat, C::raw(item).2)
+        },
+    ensures
+        fragment.fits(),
+        forall|w: nat| a <= w < b ==> (#[trigger] g.at::<C>(m, w) matches Some(x) && fragment.leads(w, x.0)),
+{
+    if let Fragment::Leaf { va, item, .. } = fragment {
+        lemma_item_led::<C>(g, m, va, item, a, b);
+    }
+}
+
 impl<C: PageTableConfig> Session<C> {
     /// Takes everything out: one page where the locked node itself maps it, and else whatever there is. As for
     /// [`map`](Self::map).
     #[inline(always)]
-    pub(super) fn unmap<S: FragmentSink<C>>(&mut self, len: usize, sink: &mut S) -> (r: Result<usize, PageTableError>)
+    pub(super) fn unmap<S: Keeper<Fragment<C>>>(&mut self, len: usize, sink: &mut S) -> (r: Result<usize, PageTableError>)
         ensures
             final(self).g == old(self).g,
+            keeps_on::<Fragment<C>, S>(*old(sink), *final(sink)),
             match r {
                 Ok(n) => {
                     let (v, end) = (old(self).v as nat, final(self).v as nat);
+                    &&& keeps_all::<Fragment<C>, S>(*final(sink), old(self).mapped(), v, end)
                     &&& (end - v) * PAGE_SIZE == len
                     &&& final(self).mapped() == old(self).mapped().remove_keys(between(v, end))
                     &&& n == nr_mapped(old(self).mapped(), v, end)
@@ -237,8 +262,16 @@ impl<C: PageTableConfig> Session<C> {
                     C::Consts::consts_ok();
                     lemma_pages_pos(nr::<C>(), (t.l - 1) as nat);
                 }
+                let ghost (start, end) = (t.start as nat, t.end as nat);
                 // Should it panic, the page is out, and the position past it.
-                sink.take(Self::fragment_of(t));
+                let fragment = Self::fragment_of(t);
+                proof {
+                    lemma_fragment_led::<C>(self.g, m0, fragment, start, end);
+                }
+                sink.keep(fragment);
+                proof {
+                    lemma_keeps_all::<C, Fragment<C>, S>(self.g, m0, self.tree@, start, end, *sink);
+                }
                 return Ok(1);
             }
         }
@@ -247,12 +280,14 @@ impl<C: PageTableConfig> Session<C> {
 
     /// [`unmap`](Self::unmap), wherever the ways down end.
     #[verifier::exec_allows_no_decreases_clause]
-    fn unmap_below<S: FragmentSink<C>>(&mut self, len: usize, sink: &mut S) -> (r: Result<usize, PageTableError>)
+    fn unmap_below<S: Keeper<Fragment<C>>>(&mut self, len: usize, sink: &mut S) -> (r: Result<usize, PageTableError>)
         ensures
             final(self).g == old(self).g,
+            keeps_on::<Fragment<C>, S>(*old(sink), *final(sink)),
             match r {
                 Ok(n) => {
                     let (v, end) = (old(self).v as nat, final(self).v as nat);
+                    &&& keeps_all::<Fragment<C>, S>(*final(sink), old(self).mapped(), v, end)
                     &&& (end - v) * PAGE_SIZE == len
                     &&& final(self).mapped() == old(self).mapped().remove_keys(between(v, end))
                     &&& n == nr_mapped(old(self).mapped(), v, end)
@@ -300,8 +335,11 @@ impl<C: PageTableConfig> Session<C> {
                 cut::<C>(self.tree@, end as nat),
                 is_partly_gone::<C>(self.g, m0, self.tree@, start as nat, self.v as nat, end as nat, n as nat),
                 nr_mapped(view::<C>(m0, self.g.rng()), start as nat, end as nat) <= end - start,
+                keeps_on::<Fragment<C>, S>(*old(sink), *sink),
+                keeps_gone::<C, Fragment<C>, S>(self.g, m0, self.tree@, start as nat, end as nat, *sink),
         {
             let ghost m1 = self.tree@;
+            let ghost before = *sink;
             let v = self.v;
             proof {
                 lemma_cut_later::<C>(self.g, m1, start as nat, v as nat);
@@ -322,10 +360,14 @@ impl<C: PageTableConfig> Session<C> {
                 }
                 lemma_more_gone::<C>(self.g, m0, m1, m2, start as nat, v as nat, next as nat, end as nat, n as nat, a, b);
                 if taken is Nothing {
+                    lemma_keeps_more::<C, Fragment<C>, S>(self.g, m0, m1, m2, start as nat, end as nat, before, before);
+                    lemma_keeps_all::<C, Fragment<C>, S>(self.g, m0, m2, start as nat, end as nat, before);
                     lemma_all_gone::<C>(self.g, m0, m2, start as nat, end as nat, n as nat);
                 }
             }
             self.v = next;
+            let ghost (a, b) = taken.pages(v as nat);
+            let ghost was = taken;
             let fragment = match taken {
                 Taken::Leaf(t) => {
                     n += t.end - t.start;
@@ -337,7 +379,23 @@ impl<C: PageTableConfig> Session<C> {
                 },
                 Taken::Nothing => return Ok(n),
             };
-            sink.take(fragment);
+            proof {
+                if fragment is Leaf {
+                    lemma_fragment_led::<C>(self.g, m1, fragment, a, b);
+                }
+            }
+            let ghost gone = fragment;
+            sink.keep(fragment);
+            proof {
+                match was {
+                    Taken::Leaf(t) => lemma_leaf_kept::<C, S>(self.g, m1, self.tree@, gone, a, b, start as nat, end as nat, *sink),
+                    Taken::Node(t) => if let Fragment::Node(node) = gone {
+                        lemma_node_kept::<C, S>(self.g, m1, self.tree@, t, node, v as nat, start as nat, end as nat, *sink);
+                    },
+                    Taken::Nothing => {},
+                }
+                lemma_keeps_more::<C, Fragment<C>, S>(self.g, m0, m1, self.tree@, start as nat, end as nat, before, *sink);
+            }
         }
     }
 }

@@ -48,7 +48,7 @@ unsafe impl<G: PagingConsts, E: PageTableEntry<G>> PageTableConfig for UserPt<G,
         owns_frames(t, pa, span(G::NR_ENTRIES as nat, l))
     }
 
-    closed spec fn raw(item: MappedItem<G>) -> (usize, nat, PageProperty) {
+    open spec fn raw(item: MappedItem<G>) -> (usize, nat, PageProperty) {
         let (pa, l) = item.frames.page();
         (pa, l, item.prop)
     }
@@ -90,6 +90,13 @@ unsafe impl<G: PagingConsts, E: PageTableEntry<G>> PageTableConfig for UserPt<G,
                 h <= n,
         ;
     }
+}
+
+/// Its pages are numbered from address 0 on.
+pub(crate) proof fn lemma_user_base<G: PagingConsts, E: PageTableEntry<G>>()
+    ensures
+        <UserPt<G, E> as PageTableConfig>::VA_BASE == 0,
+{
 }
 
 // SAFETY: the contracts are verified.

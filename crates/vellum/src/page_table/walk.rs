@@ -400,13 +400,42 @@ pub proof fn lemma_whole_leaf_mapped<C: PageTableConfig>(g: Locks, m: Tree, p: u
         g.ok::<C>(m),
         whole::<C>(g, m, p, ee, f),
     ensures
+        f.pte matches Pte::Leaf(pa, prop) ==> maps_run::<C>(g, m, p as nat, ee as nat, pa as nat, prop),
         forall|w: nat| p <= w < ee ==> #[trigger] g.at::<C>(m, w) is Some,
 {
-    lemma_entry_pages::<C>(g, p as nat, f.l as nat, p as nat, ee as nat);
-    assert forall|w: nat| p <= w < ee implies #[trigger] g.at::<C>(m, w) is Some by {
-        assert(place::<C>(w, f.l as nat) == place::<C>(p as nat, f.l as nat));
-        lemma_via::<C>(m, g.rng(), f.l as nat, g.top as nat, w);
+    lemma_leaf_pages_at::<C>(g, m, p as nat, p as nat, ee as nat, f);
+}
+
+/// What the pages from the first one of a leaf map, of whatever part of it is in the range.
+pub proof fn lemma_leaf_pages_at<C: PageTableConfig>(g: Locks, m: Tree, v: nat, es: nat, ee: nat, f: Found)
+    requires
+        g.ok::<C>(m),
+        g.s <= v < g.e,
+        f.ok::<C>(g, m, v),
+        f.pte is Leaf,
+        es == pre(nr::<C>(), v, (f.l - 1) as nat) * pages(nr::<C>(), (f.l - 1) as nat),
+        forall|w: nat| es <= w < ee <==> #[trigger] pre(nr::<C>(), w, (f.l - 1) as nat) == pre(nr::<C>(), v, (f.l - 1) as nat),
+    ensures
+        f.pte matches Pte::Leaf(pa, prop) ==> maps_run::<C>(g, m, es, ee, pa as nat, prop),
+{
+    C::Consts::consts_ok();
+    let l = f.l as nat;
+    lemma_entry_pages::<C>(g, v, l, es, ee);
+    assert forall|w: nat| g.s <= w < g.e && es <= w < ee implies #[trigger] g.at::<C>(m, w) == (match f.pte {
+        Pte::Leaf(pa, prop) => Some(((pa + PAGE_SIZE * (w - es)) as nat, prop)),
+        _ => None,
+    }) by {
+        assert(place::<C>(w, l) == place::<C>(v, l) && idx::<C>(w, l) == idx::<C>(v, l));
+        lemma_via::<C>(m, g.rng(), l, g.top as nat, w);
+        lemma_digits(nr::<C>(), w, (l - 1) as nat);
+        assert(pre(nr::<C>(), w, (l - 1) as nat) == pre(nr::<C>(), v, (l - 1) as nat));
+        assert(low(nr::<C>(), w, (l - 1) as nat) == w - es);
     }
+}
+
+/// The pages `[a, b)` of the range map the frames from `pa` on, with one property.
+pub open spec fn maps_run<C: PageTableConfig>(g: Locks, m: Tree, a: nat, b: nat, pa: nat, prop: PageProperty) -> bool {
+    forall|w: nat| g.s <= w < g.e && a <= w < b ==> #[trigger] g.at::<C>(m, w) == Some(((pa + PAGE_SIZE * (w - a)) as nat, prop))
 }
 
 } // verus!

@@ -1,17 +1,35 @@
 //! Locked ranges of a space.
+#![cfg_attr(not(verus_keep_ghost), allow(unused_variables, reason = "what only the proofs use"))]
+#![allow(non_shorthand_field_patterns, reason = "the expansion of patterns in `verus!`")]
 use super::error::VmSpaceError;
 use super::vm_space::VmSpace;
+#[cfg(verus_keep_ghost)]
+use crate::page_table::config::nr;
+#[cfg(verus_keep_ghost)]
+use crate::page_table::geometry::{lemma_pre_zero, pages, span};
 use crate::page_table::hoard::FEW;
+use crate::page_table::keeper::{Displaced, Keeper, Recolourer};
+#[cfg(verus_keep_ghost)]
+use crate::page_table::keeper::{Gone, item_fits, item_leads, keeps_lost, keeps_on};
+#[cfg(verus_keep_ghost)]
+use crate::page_table::user::lemma_user_base;
 use crate::page_table::{
-    self, AccessType, Fragment, MappedItem, MappedRange, PageProperty, PageTableError, Peeked, Replaced,
+    self, AccessType, Fragment, MappedItem, MappedRange, PageProperty, PageTableError, Peeked, ProtectOp,
     UserPtConfig,
 };
-use crate::tlb::{FlushOwed, Flushed, Shootdown, TlbFlushOp, TlbFlusher};
+#[cfg(verus_keep_ghost)]
+use crate::page_table::{NativeEntry, NativeShape, PageTableConfig};
+use crate::tlb::{FlushOwed, Flushed, Kept, Shootdown, TlbFlushOp, TlbFlusher};
 use core::fmt;
 use core::ops::Range;
 use vellum_machine::addr::{PAGE_SIZE, Vaddr};
 use vellum_machine::cpu::{PreemptGuard, disable_preempt};
 use vellum_machine::tlb;
+#[cfg(verus_keep_ghost)]
+use vellum_machine::tlb::pages_in;
+use vstd::prelude::*;
+
+verus! {
 
 /// The addresses that one entry covers, what is mapped there, and what hardware noted of its use.
 pub type Slot = page_table::Slot<UserPtConfig>;
@@ -56,30 +74,9 @@ pub struct MapError {
     pub item: MappedItem,
 }
 
-impl From<page_table::MapError<MappedItem>> for MapError {
-    fn from(refused: page_table::MapError<MappedItem>) -> MapError {
-        MapError { error: refused.error.into(), item: refused.item }
-    }
-}
-
-impl fmt::Debug for MapError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MapError")
-            .field("error", &self.error)
-            .field("frames", &self.item.frames)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Display for MapError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
-    }
-}
-
-impl core::error::Error for MapError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        Some(&self.error)
+impl MapError {
+    fn new(refused: page_table::MapError<MappedItem>) -> MapError {
+        MapError { error: VmSpaceError::from(refused.error), item: refused.item }
     }
 }
 
@@ -91,29 +88,9 @@ pub struct MapRangeError {
     pub range: MappedRange,
 }
 
-impl fmt::Debug for MapRangeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MapRangeError")
-            .field("error", &self.error)
-            .field("segment", &self.range.segment)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Display for MapRangeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
-    }
-}
-
-impl core::error::Error for MapRangeError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        Some(&self.error)
-    }
-}
-
 /// A mapping whose property was changed.
 #[must_use = "other processors may go on with the old property until what is owed is paid"]
+#[verifier::external_derive]
 #[derive(PartialEq, Eq, Debug)]
 pub struct Protected {
     /// The addresses of the mapping.
@@ -130,81 +107,203 @@ impl<'a> Cursor<'a> {
 }
 
 impl<'a> CursorMut<'a> {
+    /// The page at which it is.
+    pub closed spec fn at(self) -> nat {
+        self.inner.at()
+    }
+
+    /// What the range maps: page number to physical address and property.
+    pub closed spec fn mapped(self) -> IMap<nat, (nat, PageProperty)> {
+        self.inner.mapped()
+    }
+
+    /// It keeps the frame at `pa` until no processor translates page `w` of the space by what it read before the frame was
+    /// handed over.
+    pub closed spec fn keeps(self, w: nat, pa: nat) -> bool {
+        self.shootdown.keeps(w, pa)
+    }
+
+    /// The flush of page `w` was issued, and is not yet done.
+    pub closed spec fn gathers(self, w: nat) -> bool {
+        self.shootdown.gathers(w)
+    }
+
+    /// What it locks is of the table with this root, and so is what it flushes.
+    pub closed spec fn is_of(self, root: nat) -> bool {
+        self.inner.root() == root && self.shootdown.root() == root
+    }
+
+    /// It is of the same space as in `o`. What a page led to then, it leads to now, or it is kept; and what was kept then.
+    pub open spec fn goes_on(self, o: Self) -> bool {
+        &&& forall|root: nat| #[trigger] o.is_of(root) ==> self.is_of(root)
+        &&& forall|w: nat, pa: nat| #[trigger] o.keeps(w, pa) ==> self.keeps(w, pa)
+        &&& forall|w: nat| #[trigger] o.gathers(w) ==> self.gathers(w)
+        &&& forall|w: nat| #[trigger]
+            o.mapped().dom().contains(w) ==> (self.mapped().dom().contains(w) && self.mapped()[w].0 == o.mapped()[w].0) || self.keeps(
+                w,
+                o.mapped()[w].0,
+            )
+    }
+
+    /// What goes on after it went on goes on.
+    proof fn lemma_goes_on(self, b: Self, a: Self)
+        requires
+            self.goes_on(b),
+            b.goes_on(a),
+        ensures
+            self.goes_on(a),
+    {
+        assert forall|root: nat| #[trigger] a.is_of(root) implies self.is_of(root) by {
+            assert(b.is_of(root));
+        }
+        assert forall|w: nat, pa: nat| #[trigger] a.keeps(w, pa) implies self.keeps(w, pa) by {
+            assert(b.keeps(w, pa));
+        }
+        assert forall|w: nat| #[trigger] a.gathers(w) implies self.gathers(w) by {
+            assert(b.gathers(w));
+        }
+        assert forall|w: nat| #[trigger] a.mapped().dom().contains(w) implies (self.mapped().dom().contains(w) && self.mapped()[w].0
+            == a.mapped()[w].0) || self.keeps(w, a.mapped()[w].0) by {
+            assert(b.mapped().dom().contains(w) || b.keeps(w, a.mapped()[w].0));
+        }
+    }
+
+    /// It has lent its flusher, and nothing else.
+    #[verifier::prophetic]
+    pub closed spec fn has_lent(self, o: Self, flusher: TlbFlusher<'_, 'a>) -> bool {
+        &&& self.inner == o.inner
+        &&& flusher.now() == o.shootdown
+        &&& flusher.left() == self.shootdown
+    }
+
     // Inlined as far as the caller: what a cursor gathers is some hundred bytes, which are made in their place.
     #[inline(always)]
-    pub(super) fn new(space: &'a VmSpace, range: Range<Vaddr>, level: u8) -> Result<Self, VmSpaceError> {
+    pub(super) fn new(space: &'a VmSpace, range: Range<Vaddr>, level: u8) -> (r: Result<Self, VmSpaceError>)
+        ensures
+            r matches Ok(cursor) ==> cursor.is_of(space.root()),
+    {
+        proof {
+            use_type_invariant(space);
+        }
         let preempt = disable_preempt();
         let inner = space.table.cursor_mut_at(range, level)?;
         Ok(CursorMut { inner, _preempt: preempt, shootdown: Shootdown::new(&space.active) })
     }
 }
 
-macro_rules! looking {
-    ($cursor:ident) => {
-        impl $cursor<'_> {
-            /// Returns the position: a page-aligned address in the range, or its end.
-            pub fn virt_addr(&self) -> Vaddr {
-                self.inner.virt_addr()
-            }
+impl Cursor<'_> {
+    /// Returns the position: a page-aligned address in the range, or its end.
+    pub fn virt_addr(&self) -> Vaddr {
+        self.inner.virt_addr()
+    }
 
-            /// Returns the locked range.
-            pub fn range(&self) -> Range<Vaddr> {
-                self.inner.range()
-            }
+    /// Returns the locked range.
+    pub fn range(&self) -> Range<Vaddr> {
+        self.inner.range()
+    }
 
-            /// Moves to an address in the range.
-            ///
-            /// # Errors
-            /// - [`VmSpaceError::NotAligned`]: it is not aligned to the page size.
-            /// - [`VmSpaceError::OutOfRange`]: it is not in the range.
-            pub fn jump(&mut self, va: Vaddr) -> Result<(), VmSpaceError> {
-                Ok(self.inner.jump(va)?)
-            }
+    /// Moves to an address in the range.
+    ///
+    /// # Errors
+    /// - [`VmSpaceError::NotAligned`]: it is not aligned to the page size.
+    /// - [`VmSpaceError::OutOfRange`]: it is not in the range.
+    pub fn jump(&mut self, va: Vaddr) -> Result<(), VmSpaceError> {
+        Ok(self.inner.jump(va)?)
+    }
 
-            /// Returns what is mapped at the position, and where; the item is counted: of a huge page each frame is,
-            /// 512 of 2 MiB. Does not move.
-            ///
-            /// # Errors
-            /// - [`VmSpaceError::OutOfRange`]: the position is the end of the range.
-            pub fn query(&mut self) -> Result<Slot, VmSpaceError> {
-                Ok(self.inner.query()?)
-            }
+    /// Returns what is mapped at the position, and where; the item is counted: of a huge page each frame is,
+    /// 512 of 2 MiB. Does not move.
+    ///
+    /// # Errors
+    /// - [`VmSpaceError::OutOfRange`]: the position is the end of the range.
+    pub fn query(&mut self) -> Result<Slot, VmSpaceError> {
+        Ok(self.inner.query()?)
+    }
 
-            /// Returns what is mapped at the position, and where, and counts nothing. Does not move.
-            ///
-            /// # Errors
-            /// - [`VmSpaceError::OutOfRange`]: the position is the end of the range.
-            pub fn peek(&mut self) -> Result<Peeked, VmSpaceError> {
-                Ok(self.inner.peek()?)
-            }
+    /// Returns what is mapped at the position, and where, and counts nothing. Does not move.
+    ///
+    /// # Errors
+    /// - [`VmSpaceError::OutOfRange`]: the position is the end of the range.
+    pub fn peek(&mut self) -> Result<Peeked, VmSpaceError> {
+        Ok(self.inner.peek()?)
+    }
 
-            /// Moves to the next address within `len` bytes at which something is mapped, and returns it; or
-            /// to the end of the `len` bytes, if nothing is.
-            ///
-            /// # Errors
-            /// The position stays the same:
-            /// - [`VmSpaceError::Empty`]: `len` is zero.
-            /// - [`VmSpaceError::NotAligned`]: `len` is not a multiple of the page size.
-            /// - [`VmSpaceError::Overflow`], [`VmSpaceError::OutOfRange`]: `len` goes beyond the range.
-            pub fn find_next(&mut self, len: usize) -> Result<Option<Vaddr>, VmSpaceError> {
-                check_len(&self.range(), self.virt_addr(), len)?;
-                Ok(self.inner.find_next(len)?)
-            }
-        }
-
-        impl fmt::Debug for $cursor<'_> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct(stringify!($cursor))
-                    .field("range", &self.range())
-                    .field("at", &self.virt_addr())
-                    .finish_non_exhaustive()
-            }
-        }
-    };
+    /// Moves to the next address within `len` bytes at which something is mapped, and returns it; or
+    /// to the end of the `len` bytes, if nothing is.
+    ///
+    /// # Errors
+    /// The position stays the same:
+    /// - [`VmSpaceError::Empty`]: `len` is zero.
+    /// - [`VmSpaceError::NotAligned`]: `len` is not a multiple of the page size.
+    /// - [`VmSpaceError::Overflow`], [`VmSpaceError::OutOfRange`]: `len` goes beyond the range.
+    pub fn find_next(&mut self, len: usize) -> Result<Option<Vaddr>, VmSpaceError> {
+        check_len(&self.range(), self.virt_addr(), len)?;
+        Ok(self.inner.find_next(len)?)
+    }
 }
 
-looking!(Cursor);
-looking!(CursorMut);
+impl CursorMut<'_> {
+    /// Returns the position: a page-aligned address in the range, or its end.
+    pub fn virt_addr(&self) -> (r: Vaddr)
+        ensures
+            r.0 == self.at() * PAGE_SIZE,
+    {
+        proof {
+            lemma_user_base::<NativeShape, NativeEntry<NativeShape>>();
+        }
+        self.inner.virt_addr()
+    }
+
+    /// Returns the locked range.
+    pub fn range(&self) -> Range<Vaddr> {
+        self.inner.range()
+    }
+
+    /// Moves to an address in the range.
+    ///
+    /// # Errors
+    /// As [`Cursor::jump`].
+    pub fn jump(&mut self, va: Vaddr) -> Result<(), VmSpaceError>
+        ensures
+            final(self).goes_on(*old(self)),
+    {
+        Ok(self.inner.jump(va)?)
+    }
+
+    /// Returns what is mapped at the position, and where, as [`Cursor::query`]. Does not move.
+    ///
+    /// # Errors
+    /// As [`Cursor::query`].
+    pub fn query(&mut self) -> Result<Slot, VmSpaceError>
+        ensures
+            final(self).goes_on(*old(self)),
+    {
+        Ok(self.inner.query()?)
+    }
+
+    /// Returns what is mapped at the position, and where, and counts nothing. Does not move.
+    ///
+    /// # Errors
+    /// As [`Cursor::peek`].
+    pub fn peek(&mut self) -> Result<Peeked, VmSpaceError>
+        ensures
+            final(self).goes_on(*old(self)),
+    {
+        Ok(self.inner.peek()?)
+    }
+
+    /// Moves to the next address within `len` bytes at which something is mapped, as [`Cursor::find_next`].
+    ///
+    /// # Errors
+    /// As [`Cursor::find_next`].
+    pub fn find_next(&mut self, len: usize) -> Result<Option<Vaddr>, VmSpaceError>
+        ensures
+            final(self).goes_on(*old(self)),
+    {
+        check_len(&self.range(), self.virt_addr(), len)?;
+        Ok(self.inner.find_next(len)?)
+    }
+}
 
 /// Checks a length from a position on, and returns where it ends.
 fn check_len(range: &Range<Vaddr>, va: Vaddr, len: usize) -> Result<Vaddr, VmSpaceError> {
@@ -215,7 +314,7 @@ fn check_len(range: &Range<Vaddr>, va: Vaddr, len: usize) -> Result<Vaddr, VmSpa
     if !len.is_multiple_of(PAGE_SIZE) {
         return Err(VmSpaceError::NotAligned { va: end });
     }
-    if end > range.end {
+    if end.0 > range.end.0 {
         return Err(VmSpaceError::OutOfRange { va: range.end });
     }
     Ok(end)
@@ -237,7 +336,10 @@ impl<'a> CursorMut<'a> {
     /// - [`VmSpaceError::Unrepresentable`]: no entry can say its property.
     /// - [`VmSpaceError::NoMemory`]: a frame for a node could not be had, or one to keep what is replaced.
     #[inline(always)]
-    pub fn map(&mut self, item: MappedItem) -> Result<(), MapError> {
+    pub fn map(&mut self, item: MappedItem) -> Result<(), MapError>
+        ensures
+            final(self).goes_on(*old(self)),
+    {
         let start = self.virt_addr();
         if item.prop.global {
             return Err(MapError { error: VmSpaceError::Global { va: start }, item });
@@ -245,23 +347,59 @@ impl<'a> CursorMut<'a> {
         if !self.shootdown.reserve(1) {
             return Err(MapError { error: VmSpaceError::NoMemory, item });
         }
+        let ghost o = *self;
         match self.inner.map(item) {
-            Ok(None) => Ok(()),
+            Ok(None) => {
+                assert(self.goes_on(o));
+                Ok(())
+            },
             Ok(Some(replaced)) => {
                 let op = covering(start..self.virt_addr());
-                self.shootdown.keep(op, replaced.item.into());
+                proof {
+                    lemma_user_base::<NativeShape, NativeEntry<NativeShape>>();
+                    assert(item_fits::<UserPtConfig>(start, replaced.item));
+                    lemma_covered(start, replaced.item, op);
+                }
+                let ghost (item, pages) = (replaced.item, op.pages());
+                self.shootdown.keep(op, Kept::Item(replaced.item));
+                proof {
+                    assert forall|w: nat| #[trigger] o.mapped().dom().contains(w) implies (self.mapped().dom().contains(w)
+                        && self.mapped()[w].0 == o.mapped()[w].0) || self.keeps(w, o.mapped()[w].0) by {
+                        if item_leads::<UserPtConfig>(start, item, w, o.mapped()[w].0) {
+                            assert(pages.contains(w) && Kept::Item(item).leads(w, o.mapped()[w].0));
+                        }
+                    }
+                    assert(self.goes_on(o));
+                }
                 Ok(())
-            }
-            Err(page_table::MapError { error: PageTableError::Occupied { .. }, item }) => self.map_over(item),
-            Err(refused) => Err(refused.into()),
+            },
+            Err(page_table::MapError { error: PageTableError::Occupied { .. }, item }) => {
+                let ghost was = *self;
+                let mapped = self.map_over(item);
+                proof {
+                    self.lemma_goes_on(was, *old(self));
+                }
+                mapped
+            },
+            Err(refused) => Err(MapError::new(refused)),
         }
     }
 
     /// Maps an item where smaller pages are, or were. Nothing is refused once something was taken out.
     #[cold]
-    fn map_over(&mut self, item: MappedItem) -> Result<(), MapError> {
-        let shootdown = &mut self.shootdown;
-        self.inner.map_over(item, &mut |fragment| keep(shootdown, fragment)).map_err(MapError::from)
+    fn map_over(&mut self, item: MappedItem) -> Result<(), MapError>
+        ensures
+            final(self).goes_on(*old(self)),
+    {
+        let ghost o = *self;
+        let mapped = self.inner.map_over_to(item, &mut self.shootdown);
+        proof {
+            lemma_kept(o.shootdown, self.shootdown, o.mapped(), self.mapped());
+        }
+        match mapped {
+            Ok(()) => Ok(()),
+            Err(refused) => Err(MapError::new(refused)),
+        }
     }
 
     /// Maps frames that follow each other from the position on, as base pages, and moves past them.
@@ -274,24 +412,31 @@ impl<'a> CursorMut<'a> {
     /// - [`VmSpaceError::OutOfRange`]: they reach past the end of the range.
     /// - [`VmSpaceError::Global`]: they are to be translated the same way in every space.
     /// - [`VmSpaceError::NoMemory`]: a frame for a node could not be had, or one to keep what is replaced.
-    pub fn map_range(&mut self, range: MappedRange) -> Result<(), MapRangeError> {
+    pub fn map_range(&mut self, range: MappedRange) -> Result<(), MapRangeError>
+        ensures
+            final(self).goes_on(*old(self)),
+    {
         if range.prop.global {
             return Err(MapRangeError { error: VmSpaceError::Global { va: self.virt_addr() }, range });
         }
         // Where it does not fit into the range it is refused below.
-        let replaced = self.inner.nr_mapped(range.segment.size()).unwrap_or(0);
+        #[expect(clippy::manual_unwrap_or_default, reason = "the verifier knows no such method of results")]
+        let replaced = match self.inner.nr_mapped(range.segment.size()) {
+            Ok(n) => n,
+            Err(_) => 0,
+        };
         if !self.shootdown.reserve(replaced) {
             return Err(MapRangeError { error: VmSpaceError::NoMemory, range });
         }
-        let shootdown = &mut self.shootdown;
-        let mut keep = |va, replaced: Replaced<MappedItem>| {
-            shootdown.keep(TlbFlushOp::Addr(va), replaced.item.into());
-        };
-        let refused = |refused: page_table::MapError<_>| MapRangeError {
-            error: refused.error.into(),
-            range: refused.item,
-        };
-        self.inner.map_range(range, &mut keep).map_err(refused)
+        let ghost o = *self;
+        let mapped = self.inner.map_range_to(range, &mut self.shootdown);
+        proof {
+            lemma_displaced_kept(o.shootdown, self.shootdown, o.mapped(), self.mapped());
+        }
+        match mapped {
+            Ok(()) => Ok(()),
+            Err(refused) => Err(MapRangeError { error: VmSpaceError::from(refused.error), range: refused.item }),
+        }
     }
 
     /// Unmaps everything in the next `len` bytes, moves past them, and returns how many base pages were
@@ -307,13 +452,20 @@ impl<'a> CursorMut<'a> {
     /// - [`VmSpaceError::NoMemory`]: there is no frame to split a large page at a border of the range, or to keep the pages
     ///   there. The first four pages that a cursor takes out one by one need none, nor do whole leaf tables.
     #[inline(always)]
-    pub fn unmap(&mut self, len: usize) -> Result<usize, VmSpaceError> {
+    pub fn unmap(&mut self, len: usize) -> Result<usize, VmSpaceError>
+        ensures
+            final(self).goes_on(*old(self)),
+    {
         check_len(&self.range(), self.virt_addr(), len)?;
         if !self.shootdown.reserve(self.most_leaves(len)?) {
             return Err(VmSpaceError::NoMemory);
         }
-        let shootdown = &mut self.shootdown;
-        let pages = self.inner.unmap(len, &mut |fragment| keep(shootdown, fragment))?;
+        let ghost o = *self;
+        let pages = self.inner.unmap_to(len, &mut self.shootdown);
+        proof {
+            lemma_kept(o.shootdown, self.shootdown, o.mapped(), self.mapped());
+        }
+        let pages = pages?;
         self.shootdown.try_dispatch();
         Ok(pages)
     }
@@ -343,23 +495,21 @@ impl<'a> CursorMut<'a> {
         &mut self,
         len: usize,
         op: impl FnOnce(PageProperty) -> PageProperty,
-    ) -> Result<Option<Protected>, VmSpaceError> {
+    ) -> Result<Option<Protected>, VmSpaceError>
+        ensures
+            final(self).goes_on(*old(self)),
+    {
         let start = self.virt_addr();
         check_len(&self.range(), start, len)?;
         let mut global = false;
-        let op = |before| {
-            let after = op(before);
-            global = after.global;
-            if global { before } else { after }
-        };
-        let Some(range) = self.inner.protect_next(len, op)? else {
+        let Some(range) = self.inner.protect_next_by(len, NotGlobal { op, global: &mut global })? else {
             return Ok(None);
         };
         if global {
             self.inner.jump(start)?;
             return Err(VmSpaceError::Global { va: range.start });
         }
-        let owed = self.shootdown.owe(range.clone());
+        let owed = self.shootdown.owe(range.start..range.end);
         Ok(Some(Protected { range, owed }))
     }
 
@@ -371,7 +521,10 @@ impl<'a> CursorMut<'a> {
     ///
     /// # Errors
     /// - [`VmSpaceError::OutOfRange`]: the position is the end of the range.
-    pub fn note(&mut self, access: AccessType) -> Result<bool, VmSpaceError> {
+    pub fn note(&mut self, access: AccessType) -> Result<bool, VmSpaceError>
+        ensures
+            final(self).goes_on(*old(self)),
+    {
         let permitted = self.inner.note(access)?;
         tlb::flush_addr(self.virt_addr());
         Ok(permitted)
@@ -390,23 +543,17 @@ impl<'a> CursorMut<'a> {
     pub fn protect(
         &mut self,
         len: usize,
-        mut op: impl FnMut(PageProperty) -> PageProperty,
-    ) -> Result<usize, VmSpaceError> {
+        op: impl FnMut(PageProperty) -> PageProperty,
+    ) -> Result<usize, VmSpaceError>
+        ensures
+            final(self).goes_on(*old(self)),
+            forall|w: nat| #[trigger]
+                old(self).mapped().dom().contains(w) && final(self).mapped()[w] != old(self).mapped()[w] ==> final(self).gathers(w),
+    {
         check_len(&self.range(), self.virt_addr(), len)?;
-        let shootdown = &mut self.shootdown;
-        let mut global = false;
-        let mut each = |range: Range<Vaddr>, before| {
-            let after = op(before);
-            global = after.global;
-            if global {
-                return None;
-            }
-            // Before the change, so that nothing between them can lose it.
-            shootdown.issue(covering(range));
-            Some(after)
-        };
-        let pages = self.inner.protect(len, &mut each)?;
-        if global {
+        let mut each = Protecting { shootdown: &mut self.shootdown, op, global: false };
+        let pages = self.inner.protect_by(len, &mut each)?;
+        if each.global {
             return Err(VmSpaceError::Global { va: self.virt_addr() });
         }
         Ok(pages)
@@ -416,34 +563,341 @@ impl<'a> CursorMut<'a> {
     /// what was unmapped: as dropping the cursor does, and says so.
     pub fn finish(self) -> Flushed {
         let CursorMut { inner, _preempt, shootdown } = self;
-        drop(inner);
-        drop(_preempt);
+        end(inner);
+        end(_preempt);
         shootdown.finish()
     }
 
     /// Returns the flusher of the changes that are made through this cursor.
-    pub fn flusher(&mut self) -> TlbFlusher<'_, 'a> {
+    pub fn flusher(&mut self) -> (r: TlbFlusher<'_, 'a>)
+        ensures
+            final(self).has_lent(*old(self), r),
+    {
         self.shootdown.flusher()
     }
 }
 
-/// Keeps what was taken out until every processor has flushed.
+/// Drops a value.
 #[inline(always)]
-fn keep(shootdown: &mut Shootdown<'_>, fragment: Fragment<UserPtConfig>) {
-    match fragment {
-        Fragment::Leaf { va, item, .. } => {
-            let range = va..Vaddr(va.0 + item.frames.size());
-            shootdown.keep(covering(range), item.into());
-        }
-        // Also if nothing was mapped in it: a processor may keep the address of the node itself.
-        Fragment::Node(node) => shootdown.keep(TlbFlushOp::Range(node.va_range()), node.into()),
+fn end<T>(_value: T) {
+}
+
+/// What a closure of the caller makes of a property, again and again.
+trait EachProperty {
+    /// The new property.
+    fn apply(&mut self, prop: PageProperty) -> PageProperty;
+}
+
+#[verifier::external]
+impl<F: FnMut(PageProperty) -> PageProperty> EachProperty for F {
+    #[inline(always)]
+    fn apply(&mut self, prop: PageProperty) -> PageProperty {
+        self(prop)
     }
 }
 
-fn covering(range: Range<Vaddr>) -> TlbFlushOp {
+/// Changes a property, but not to a global one.
+struct NotGlobal<'g, F> {
+    op: F,
+    /// Whether it would have been one.
+    global: &'g mut bool,
+}
+
+impl<F: ProtectOp> ProtectOp for NotGlobal<'_, F> {
+    #[inline(always)]
+    fn apply(self, before: PageProperty) -> PageProperty {
+        let after = self.op.apply(before);
+        *self.global = after.global;
+        if after.global {
+            before
+        } else {
+            after
+        }
+    }
+}
+
+/// Changes properties of mappings, and issues the flush of each.
+struct Protecting<'s, 'a, F> {
+    shootdown: &'s mut Shootdown<'a>,
+    op: F,
+    /// Whether it was asked for a global one.
+    global: bool,
+}
+
+impl<F: EachProperty> Recolourer<UserPtConfig> for Protecting<'_, '_, F> {
+    closed spec fn notes(self, w: nat) -> bool {
+        self.shootdown.gathers(w)
+    }
+
+    #[verifier::prophetic]
+    closed spec fn follows(self, o: Self) -> bool {
+        self.shootdown.keeps_on(*o.shootdown) && *final(self.shootdown) == *final(o.shootdown)
+    }
+
+    proof fn lemma_follows(a: Self, b: Self, c: Self) {
+    }
+
+    #[inline(always)]
+    fn recolour(&mut self, range: Range<Vaddr>, before: PageProperty) -> Option<PageProperty> {
+        let after = self.op.apply(before);
+        self.global = after.global;
+        if self.global {
+            return None;
+        }
+        proof {
+            lemma_user_base::<NativeShape, NativeEntry<NativeShape>>();
+        }
+        // Before the change, so that nothing between them can lose it.
+        let ghost what = range;
+        let op = covering(range);
+        let ghost pages = op.pages();
+        self.shootdown.issue(op);
+        proof {
+            assert forall|w: nat| what.start.0 <= w * PAGE_SIZE < what.end.0 implies #[trigger] self.shootdown.gathers(w) by {
+                assert(pages.contains(w));
+            }
+        }
+        Some(after)
+    }
+}
+
+impl Keeper<Fragment<UserPtConfig>> for Shootdown<'_> {
+    open spec fn root(self) -> nat {
+        Shootdown::root(self)
+    }
+
+    open spec fn keeps(self, w: nat, pa: nat) -> bool {
+        Shootdown::keeps(self, w, pa)
+    }
+
+    open spec fn gathers(self, w: nat) -> bool {
+        Shootdown::gathers(self, w)
+    }
+
+    #[inline(always)]
+    fn keep(&mut self, fragment: Fragment<UserPtConfig>) {
+        let ghost what = fragment;
+        match fragment {
+            Fragment::Leaf { va, item, .. } => {
+                let range = va..Vaddr(va.0 + item.frames.size());
+                let op = covering(range);
+                proof {
+                    lemma_covered(va, item, op);
+                }
+                let ghost pages = op.pages();
+                Shootdown::keep(self, op, Kept::Item(item));
+                proof {
+                    assert forall|w: nat, pa: nat| #[trigger] what.leads(w, pa) implies Shootdown::keeps(*self, w, pa) by {
+                        assert(item_leads::<UserPtConfig>(va, item, w, pa));
+                        assert(pages.contains(w) && Kept::Item(item).leads(w, pa));
+                    }
+                }
+            },
+            // Also if nothing was mapped in it: a processor may keep the address of the node itself.
+            Fragment::Node(node) => {
+                let op = TlbFlushOp::Range(node.va_range());
+                proof {
+                    lemma_user_base::<NativeShape, NativeEntry<NativeShape>>();
+                }
+                let kept = Kept::Node(node);
+                let ghost (has, pages) = (kept, op.pages());
+                Shootdown::keep(self, op, kept);
+                proof {
+                    assert forall|w: nat, pa: nat| #[trigger] what.leads(w, pa) implies Shootdown::keeps(*self, w, pa) by {
+                        assert(has.leads(w, pa) && pages.contains(w));
+                    }
+                }
+            },
+        }
+    }
+}
+
+impl Keeper<Displaced<UserPtConfig>> for Shootdown<'_> {
+    open spec fn root(self) -> nat {
+        Shootdown::root(self)
+    }
+
+    open spec fn keeps(self, w: nat, pa: nat) -> bool {
+        Shootdown::keeps(self, w, pa)
+    }
+
+    open spec fn gathers(self, w: nat) -> bool {
+        Shootdown::gathers(self, w)
+    }
+
+    #[inline(always)]
+    fn keep(&mut self, displaced: Displaced<UserPtConfig>) {
+        let Displaced { va, replaced } = displaced;
+        let op = TlbFlushOp::Addr(va);
+        proof {
+            lemma_pre_zero(nr::<UserPtConfig>(), 0);
+            lemma_covered(va, replaced.item, op);
+        }
+        Shootdown::keep(self, op, Kept::Item(replaced.item));
+    }
+}
+
+/// What a page led to in `map` it leads to in `map2`, or it is kept.
+spec fn all_kept(shootdown: Shootdown<'_>, map: IMap<nat, (nat, PageProperty)>, map2: IMap<nat, (nat, PageProperty)>) -> bool {
+    forall|w: nat| #[trigger]
+        map.dom().contains(w) ==> (map2.dom().contains(w) && map2[w].0 == map[w].0) || shootdown.keeps(w, map[w].0)
+}
+
+/// What a cursor of the table said of fragments, in the words of the flusher.
+proof fn lemma_kept(
+    before: Shootdown<'_>,
+    after: Shootdown<'_>,
+    map: IMap<nat, (nat, PageProperty)>,
+    map2: IMap<nat, (nat, PageProperty)>,
+)
+    requires
+        keeps_on::<Fragment<UserPtConfig>, Shootdown<'_>>(before, after),
+        keeps_lost::<Fragment<UserPtConfig>, Shootdown<'_>>(after, map, map2),
+    ensures
+        after.keeps_on(before),
+        all_kept(after, map, map2),
+{
+    assert forall|w: nat, pa: nat| #[trigger] before.keeps(w, pa) implies after.keeps(w, pa) by {
+        assert(Keeper::<Fragment<UserPtConfig>>::keeps(before, w, pa));
+    }
+    assert forall|w: nat| #[trigger] before.gathers(w) implies after.gathers(w) by {
+        assert(Keeper::<Fragment<UserPtConfig>>::gathers(before, w));
+    }
+}
+
+/// What a cursor of the table said of pages that were replaced, in the words of the flusher.
+proof fn lemma_displaced_kept(
+    before: Shootdown<'_>,
+    after: Shootdown<'_>,
+    map: IMap<nat, (nat, PageProperty)>,
+    map2: IMap<nat, (nat, PageProperty)>,
+)
+    requires
+        keeps_on::<Displaced<UserPtConfig>, Shootdown<'_>>(before, after),
+        keeps_lost::<Displaced<UserPtConfig>, Shootdown<'_>>(after, map, map2),
+    ensures
+        after.keeps_on(before),
+        all_kept(after, map, map2),
+{
+    assert forall|w: nat, pa: nat| #[trigger] before.keeps(w, pa) implies after.keeps(w, pa) by {
+        assert(Keeper::<Displaced<UserPtConfig>>::keeps(before, w, pa));
+    }
+    assert forall|w: nat| #[trigger] before.gathers(w) implies after.gathers(w) by {
+        assert(Keeper::<Displaced<UserPtConfig>>::gathers(before, w));
+    }
+}
+
+/// Where a flush has all pages of an item, it has every page from which the item led to a frame, and the item has the frame.
+proof fn lemma_covered(va: Vaddr, item: MappedItem, op: TlbFlushOp)
+    requires
+        item_fits::<UserPtConfig>(va, item),
+        forall|w: nat|
+            va.0 <= w * PAGE_SIZE < va.0 + span(nr::<UserPtConfig>(), UserPtConfig::raw(item).1) ==> #[trigger] op.pages().contains(w),
+    ensures
+        forall|w: nat, pa: nat| #[trigger]
+            item_leads::<UserPtConfig>(va, item, w, pa) ==> op.pages().contains(w) && Kept::Item(item).leads(w, pa),
+{
+    lemma_user_base::<NativeShape, NativeEntry<NativeShape>>();
+    let (start, l, _) = UserPtConfig::raw(item);
+    let n = pages(nr::<UserPtConfig>(), (l - 1) as nat);
+    assert(span(nr::<UserPtConfig>(), l) == PAGE_SIZE * n);
+    assert forall|w: nat, pa: nat| #[trigger] item_leads::<UserPtConfig>(va, item, w, pa) implies op.pages().contains(w) && Kept::Item(
+        item,
+    ).leads(w, pa) by {
+        let first = va.0 / PAGE_SIZE;
+        assert(w * PAGE_SIZE == va.0 + PAGE_SIZE * (w - first));
+    }
+}
+
+/// The flush of a range of whole pages.
+#[inline(always)]
+fn covering(range: Range<Vaddr>) -> (op: TlbFlushOp)
+    requires
+        range.start.0 <= range.end.0,
+        range.start.0 % PAGE_SIZE == 0,
+    ensures
+        forall|w: nat| range.start.0 <= w * PAGE_SIZE < range.end.0 ==> #[trigger] op.pages().contains(w),
+{
     if range.end.0 - range.start.0 == PAGE_SIZE {
         TlbFlushOp::Addr(range.start)
     } else {
         TlbFlushOp::Range(range)
+    }
+}
+
+} // verus!
+
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+impl From<page_table::MapError<MappedItem>> for MapError {
+    fn from(refused: page_table::MapError<MappedItem>) -> MapError {
+        MapError::new(refused)
+    }
+}
+
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+impl fmt::Debug for MapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MapError")
+            .field("error", &self.error)
+            .field("frames", &self.item.frames)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+impl fmt::Display for MapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+impl core::error::Error for MapError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+impl fmt::Debug for MapRangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MapRangeError")
+            .field("error", &self.error)
+            .field("segment", &self.range.segment)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+impl fmt::Display for MapRangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+impl core::error::Error for MapRangeError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+impl fmt::Debug for Cursor<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cursor")
+            .field("range", &self.range())
+            .field("at", &self.virt_addr())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+impl fmt::Debug for CursorMut<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CursorMut")
+            .field("range", &self.range())
+            .field("at", &self.virt_addr())
+            .finish_non_exhaustive()
     }
 }

@@ -4,8 +4,11 @@ use crate::page_table::{PageProperty, PageTableError};
 use core::fmt;
 use vellum_machine::addr::{Paddr, Vaddr};
 use vellum_machine::cpu::CpuId;
+use vstd::prelude::*;
 
 /// Why an operation on a space was refused; unless its description says otherwise, nothing was changed.
+#[cfg_attr(verus_keep_ghost, verifier::external_derive)]
+#[verus_verify]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum VmSpaceError {
     /// The range has no address in it.
@@ -80,13 +83,16 @@ pub enum VmSpaceError {
     },
 }
 
-impl From<KernelSpaceError> for VmSpaceError {
-    fn from(error: KernelSpaceError) -> VmSpaceError {
-        match error {
-            KernelSpaceError::AlreadyInitialised => VmSpaceError::AlreadyInitialised,
-            KernelSpaceError::NoMemory => VmSpaceError::NoMemory,
-            KernelSpaceError::TooLarge { end } => VmSpaceError::MemoryTooLarge { end },
-        }
+verus! {
+
+#[cfg(verus_keep_ghost)]
+impl vstd::std_specs::convert::FromSpecImpl<PageTableError> for VmSpaceError {
+    open spec fn obeys_from_spec() -> bool {
+        false
+    }
+
+    open spec fn from_spec(_v: PageTableError) -> Self {
+        arbitrary()
     }
 }
 
@@ -107,6 +113,20 @@ impl From<PageTableError> for VmSpaceError {
     }
 }
 
+} // verus!
+
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+impl From<KernelSpaceError> for VmSpaceError {
+    fn from(error: KernelSpaceError) -> VmSpaceError {
+        match error {
+            KernelSpaceError::AlreadyInitialised => VmSpaceError::AlreadyInitialised,
+            KernelSpaceError::NoMemory => VmSpaceError::NoMemory,
+            KernelSpaceError::TooLarge { end } => VmSpaceError::MemoryTooLarge { end },
+        }
+    }
+}
+
+#[cfg_attr(verus_keep_ghost, verifier::external)]
 impl fmt::Display for VmSpaceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -139,4 +159,5 @@ impl fmt::Display for VmSpaceError {
     }
 }
 
+#[cfg_attr(verus_keep_ghost, verifier::external)]
 impl core::error::Error for VmSpaceError {}

@@ -25,9 +25,7 @@
 //! fault there is not handed on, and the access fails.
 
 mod active;
-#[cfg_attr(verus_keep_ghost, verifier::external)]
 mod cursor;
-#[cfg_attr(verus_keep_ghost, verifier::external)]
 mod error;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 mod fault;

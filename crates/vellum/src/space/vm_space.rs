@@ -36,6 +36,25 @@ pub struct VmSpace {
     pub(super) handler: HandlerSlot,
 }
 
+impl VmSpace {
+    /// Whoever is active on the space walks its table.
+    #[verifier::type_invariant]
+    pub(super) open spec fn wf(self) -> bool {
+        self.active.root() == self.table.root()
+    }
+
+    /// The root of its table.
+    pub(super) open spec fn root(&self) -> nat {
+        self.table.root()
+    }
+
+    /// A space with this table, active nowhere.
+    fn with_table(table: PageTable<UserPtConfig>, handler: HandlerSlot) -> VmSpace {
+        let active = ActiveSet::new(table.root_paddr());
+        VmSpace { table, active, handler }
+    }
+}
+
 } // verus!
 
 #[cfg_attr(verus_keep_ghost, verifier::external)]
@@ -49,8 +68,7 @@ impl VmSpace {
     pub fn new() -> Result<Arc<VmSpace>, VmSpaceError> {
         let kernel = kspace::table().ok_or(VmSpaceError::NotInitialised)?;
         let table = PageTable::new_sharing(kernel)?;
-        let active = ActiveSet::new(table.root_paddr());
-        Ok(Arc::new(VmSpace { table, active, handler: HandlerSlot(SpinLock::new(None)) }))
+        Ok(Arc::new(VmSpace::with_table(table, HandlerSlot(SpinLock::new(None)))))
     }
 
     /// Returns the processors on which the space is active at this moment.

@@ -60,8 +60,16 @@ impl ActiveSet {
         self.named@.key()
     }
 
+    /// The root of its table.
+    pub closed spec fn root(self) -> nat {
+        self.named@.value()
+    }
+
     /// Makes the set of a new space, whose table has its root at `root`.
-    pub fn new(root: Paddr) -> ActiveSet {
+    pub fn new(root: Paddr) -> (r: ActiveSet)
+        ensures
+            r.root() == root.0,
+    {
         let (set, Tracked(word)) = CpuSetWord::new();
         let w = caches();
         let tracked (_, Tracked(named), Tracked(listed)) = w.instance_ref().new_space(root.0 as nat);

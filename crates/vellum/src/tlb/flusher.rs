@@ -10,6 +10,8 @@ use super::statistics::{Event, count};
 use super::world::*;
 use crate::frame::UFrame;
 use crate::page_table::hoard::FEW;
+#[cfg(verus_keep_ghost)]
+use crate::page_table::hoard::is_of_page;
 use crate::page_table::{Access, DetachedNode, MappedItem, PageProperty, UserPtConfig};
 use core::fmt;
 use core::marker::PhantomData;
@@ -34,6 +36,16 @@ pub enum Kept {
     /// A node that was linked, with what was mapped in it; when every processor has flushed, it also waits for readers
     /// without locks.
     Node(DetachedNode<UserPtConfig>),
+}
+
+impl Kept {
+    /// With it the frame at `pa` is kept, to which page `w` may have led.
+    pub open spec fn leads(self, w: nat, pa: nat) -> bool {
+        match self {
+            Kept::Item(item) => is_of_page::<UserPtConfig>(item.frames.page().0, item.frames.page().1, pa),
+            Kept::Node(node) => node.leads(w, pa),
+        }
+    }
 }
 
 /// A flush that somebody still has to decide about.
@@ -147,6 +159,18 @@ impl<'a> Work<'a> {
         &&& self.covered ==> (self.sent matches Some(s) && self.suffices(s.about()))
     }
 
+    /// It keeps the frame at `pa`, and releases it when every processor has flushed page `w`.
+    closed spec fn keeps(self, w: nat, pa: nat) -> bool {
+        self.kept matches Some(k) && k.gone().pages.contains(w) && k.has(w, pa)
+    }
+
+    /// It is of the same space, and keeps and gathers what it did.
+    closed spec fn keeps_on(self, o: Self) -> bool {
+        &&& self.active == o.active
+        &&& forall|w: nat, pa: nat| #[trigger] o.keeps(w, pa) ==> self.keeps(w, pa)
+        &&& forall|w: nat| #[trigger] o.gathered.all().contains(w) ==> self.gathered.all().contains(w)
+    }
+
     /// What is gathered covers what is gone.
     spec fn awaits(self, g: Gone) -> bool {
         &&& g.space == self.active.space()
@@ -161,7 +185,10 @@ impl<'a> Work<'a> {
     }
 
     #[inline(always)]
-    fn new(active: &'a ActiveSet) -> Self {
+    fn new(active: &'a ActiveSet) -> (r: Self)
+        ensures
+            r.active == active,
+    {
         Work {
             active,
             gathered: Batch::new(),
@@ -178,6 +205,7 @@ impl<'a> Work<'a> {
     fn issue(&mut self, op: &TlbFlushOp)
         ensures
             forall|p: nat| #[trigger] op.pages().contains(p) ==> final(self).gathered.all().contains(p),
+            forall|p: nat| #[trigger] old(self).gathered.all().contains(p) ==> final(self).gathered.all().contains(p),
             final(self).active == old(self).active,
             final(self).kept == old(self).kept,
             !final(self).covered,
@@ -196,6 +224,9 @@ impl<'a> Work<'a> {
     // Inlined as far as the caller: what is kept is a word in the end, and is not to be put together and copied before.
     #[inline(always)]
     fn keep(&mut self, op: &TlbFlushOp, kept: Kept)
+        ensures
+            final(self).keeps_on(*old(self)),
+            forall|w: nat, pa: nat| #[trigger] kept.leads(w, pa) && op.pages().contains(w) ==> final(self).keeps(w, pa),
         no_unwind
     {
         self.issue(op);
@@ -211,6 +242,8 @@ impl<'a> Work<'a> {
     fn seal(&mut self)
         ensures
             final(self).kept is Some,
+            old(self).kept is Some ==> final(self).kept == old(self).kept,
+            final(self).active == old(self).active,
             final(self).gathered == old(self).gathered,
             final(self).covered ==> old(self).covered,
         no_unwind
@@ -228,6 +261,8 @@ impl<'a> Work<'a> {
     /// Makes room to keep `n` items. False: no memory.
     #[inline(always)]
     fn reserve(&mut self, n: usize) -> bool
+        ensures
+            final(self).keeps_on(*old(self)),
         no_unwind
     {
         if self.kept.is_none() && n <= FEW {
@@ -267,7 +302,10 @@ impl<'a> Work<'a> {
 
     /// Flushes here, and asks the others on which the table is active, unless that would wait for the answers to an
     /// earlier request. Says whether nothing is left to dispatch.
-    fn try_dispatch(&mut self) -> bool {
+    fn try_dispatch(&mut self) -> bool
+        ensures
+            final(self).keeps_on(*old(self)),
+    {
         if self.covered || self.gathered.is_empty() {
             return true;
         }
@@ -302,6 +340,8 @@ impl<'a> Work<'a> {
     fn dispatch_from(&mut self, here: &PreemptGuard, me: CpuId) -> bool
         requires
             me.number() == here.cpu(),
+        ensures
+            final(self).keeps_on(*old(self)),
     {
         proof {
             use_type_invariant(&*self);
@@ -389,6 +429,8 @@ impl<'a> Work<'a> {
 
     /// Notes that a change of `range` was made without a flush.
     fn owe(&mut self, range: &Range<Vaddr>)
+        ensures
+            final(self).keeps_on(*old(self)),
         no_unwind
     {
         proof {
@@ -408,6 +450,8 @@ impl<'a> Work<'a> {
     }
 
     fn forget_owed(&mut self, owed: &FlushOwed)
+        ensures
+            final(self).keeps_on(*old(self)),
         no_unwind
     {
         proof {
@@ -417,6 +461,7 @@ impl<'a> Work<'a> {
         while n < self.nr_owed
             invariant
                 self.wf(),
+                self.keeps_on(*old(self)),
             decreases self.nr_owed - n,
         {
             let (start, end) = self.owed[n];
@@ -431,6 +476,8 @@ impl<'a> Work<'a> {
     }
 
     fn issue_owed(&mut self)
+        ensures
+            final(self).keeps_on(*old(self)),
         no_unwind
     {
         let mut n = 0;
@@ -440,6 +487,7 @@ impl<'a> Work<'a> {
         while n < OWED_INLINE
             invariant
                 self.wf(),
+                self.keeps_on(*old(self)),
             decreases OWED_INLINE - n,
         {
             if n < self.nr_owed {
@@ -472,8 +520,11 @@ impl<'a> Work<'a> {
 fn gather(kept: &mut Option<Stale<Pile>>, part: Kept, Ghost(pages): Ghost<Pages>)
     ensures
         *old(kept) is None ==> *final(kept) is None,
-        *old(kept) matches Some(k) ==> (*final(kept) matches Some(k2) && k2.gone().space == k.gone().space && k2.gone().pages
-            == k.gone().pages.union(pages)),
+        *old(kept) matches Some(k) ==> (*final(kept) matches Some(k2) && {
+            &&& k2.gone().space == k.gone().space
+            &&& k2.gone().pages == k.gone().pages.union(pages)
+            &&& forall|w: nat, pa: nat| #![trigger k2.has(w, pa)] k.has(w, pa) || part.leads(w, pa) ==> k2.has(w, pa)
+        }),
     no_unwind
 {
     if let Some(stale) = kept {
@@ -501,7 +552,8 @@ fn release(kept: &mut Option<Stale<Pile>>, Tracked(clean): Tracked<&Caches::clea
 fn reserve(kept: &mut Option<Stale<Pile>>, n: usize) -> bool
     ensures
         *old(kept) is None ==> *final(kept) is None,
-        *old(kept) matches Some(k) ==> (*final(kept) matches Some(k2) && k2.gone() == k.gone()),
+        *old(kept) matches Some(k) ==> (*final(kept) matches Some(k2) && k2.gone() == k.gone() && forall|w: nat, pa: nat| #[trigger]
+            k.has(w, pa) ==> k2.has(w, pa)),
     no_unwind
 {
     match kept {
@@ -526,20 +578,50 @@ impl Release for Work<'_> {
 /// What a flusher works on; it belongs to the changes of one table, and stays with them.
 ///
 /// Dropping it flushes what was issued or is owed, waits for every answer, and releases what was kept.
-pub(crate) struct Shootdown<'a> {
+pub struct Shootdown<'a> {
     work: Owned<Work<'a>>,
     not_send: PhantomData<*mut ()>,
 }
 
 impl<'a> Shootdown<'a> {
+    /// The root of the table.
+    pub closed spec fn root(self) -> nat {
+        self.work@.active.root()
+    }
+
+    /// It keeps the frame at `pa`, and releases it when no processor translates page `w` of the table's space by what it
+    /// had read before the frame was handed over: `theorems::what_is_released_is_out_of_reach`.
+    pub closed spec fn keeps(self, w: nat, pa: nat) -> bool {
+        self.work@.keeps(w, pa)
+    }
+
+    /// Page `w` is among those that are to be flushed.
+    pub closed spec fn gathers(self, w: nat) -> bool {
+        self.work@.gathered.all().contains(w)
+    }
+
+    /// It is of the same table, and keeps and gathers what it did.
+    pub open spec fn keeps_on(self, o: Self) -> bool {
+        &&& self.root() == o.root()
+        &&& forall|w: nat| #[trigger] o.gathers(w) ==> self.gathers(w)
+        &&& forall|w: nat, pa: nat| #[trigger] o.keeps(w, pa) ==> self.keeps(w, pa)
+    }
+
     /// Makes one for the table of the space that is active on the processors in `active`.
     #[inline(always)]
-    pub(crate) fn new(active: &'a ActiveSet) -> Shootdown<'a> {
+    pub(crate) fn new(active: &'a ActiveSet) -> (r: Shootdown<'a>)
+        ensures
+            r.root() == active.root(),
+    {
         Shootdown { work: Owned::new(Work::new(active)), not_send: PhantomData }
     }
 
     /// Gathers an operation.
-    pub(crate) fn issue(&mut self, op: TlbFlushOp) {
+    pub(crate) fn issue(&mut self, op: TlbFlushOp)
+        ensures
+            final(self).keeps_on(*old(self)),
+            forall|w: nat| #[trigger] op.pages().contains(w) ==> final(self).gathers(w),
+    {
         self.work.get_mut().issue(&op);
     }
 
@@ -547,37 +629,56 @@ impl<'a> Shootdown<'a> {
     ///
     /// For items, after [`reserve`](Self::reserve): it stops the machine where there is no room.
     #[inline(always)]
-    pub(crate) fn keep(&mut self, op: TlbFlushOp, kept: Kept) {
+    pub(crate) fn keep(&mut self, op: TlbFlushOp, kept: Kept)
+        ensures
+            final(self).keeps_on(*old(self)),
+            forall|w: nat, pa: nat| #[trigger] kept.leads(w, pa) && op.pages().contains(w) ==> final(self).keeps(w, pa),
+    {
         self.work.get_mut().keep(&op, kept);
     }
 
     /// Makes room to keep `n` items more. Never waits; `false` says that there is no memory.
     #[must_use]
     #[inline(always)]
-    pub(crate) fn reserve(&mut self, n: usize) -> bool {
+    pub(crate) fn reserve(&mut self, n: usize) -> bool
+        ensures
+            final(self).keeps_on(*old(self)),
+    {
         self.work.get_mut().reserve(n)
     }
 
     /// Notes that a change of `range` was made without a flush.
-    pub(crate) fn owe(&mut self, range: Range<Vaddr>) -> FlushOwed {
+    pub(crate) fn owe(&mut self, range: Range<Vaddr>) -> FlushOwed
+        ensures
+            final(self).keeps_on(*old(self)),
+    {
         self.work.get_mut().owe(&range);
         FlushOwed { range }
     }
 
     /// Issues a flush that is owed.
-    pub(crate) fn pay(&mut self, owed: FlushOwed) {
+    pub(crate) fn pay(&mut self, owed: FlushOwed)
+        ensures
+            final(self).keeps_on(*old(self)),
+    {
         let work = self.work.get_mut();
         work.forget_owed(&owed);
         work.issue(&TlbFlushOp::Range(owed.range));
     }
 
     /// Lets a flush that is owed be.
-    pub(crate) fn waive(&mut self, owed: FlushOwed) {
+    pub(crate) fn waive(&mut self, owed: FlushOwed)
+        ensures
+            final(self).keeps_on(*old(self)),
+    {
         self.work.get_mut().forget_owed(&owed);
     }
 
     /// Dispatches unless that would wait, and says whether nothing is left to dispatch.
-    pub(crate) fn try_dispatch(&mut self) -> bool {
+    pub(crate) fn try_dispatch(&mut self) -> bool
+        ensures
+            final(self).keeps_on(*old(self)),
+    {
         self.work.get_mut().try_dispatch()
     }
 
@@ -592,7 +693,11 @@ impl<'a> Shootdown<'a> {
     }
 
     /// Lends the handle.
-    pub(crate) fn flusher<'c>(&'c mut self) -> TlbFlusher<'c, 'a> {
+    pub(crate) fn flusher<'c>(&'c mut self) -> (r: TlbFlusher<'c, 'a>)
+        ensures
+            r.now() == *old(self),
+            r.left() == *final(self),
+    {
         TlbFlusher { shootdown: self }
     }
 }
@@ -614,14 +719,37 @@ pub struct TlbFlusher<'c, 'a> {
     shootdown: &'c mut Shootdown<'a>,
 }
 
-impl TlbFlusher<'_, '_> {
+impl<'a> TlbFlusher<'_, 'a> {
+    /// What it is a handle of.
+    pub closed spec fn now(self) -> Shootdown<'a> {
+        *self.shootdown
+    }
+
+    /// What it leaves behind when it goes.
+    #[verifier::prophetic]
+    pub closed spec fn left(self) -> Shootdown<'a> {
+        *final(self.shootdown)
+    }
+
+    /// It is a handle of the same, which keeps and gathers what it did.
+    #[verifier::prophetic]
+    pub open spec fn goes_on(self, o: Self) -> bool {
+        self.left() == o.left() && self.now().keeps_on(o.now())
+    }
+
     /// Gathers an operation; nothing is flushed yet.
-    pub fn issue(&mut self, op: TlbFlushOp) {
+    pub fn issue(&mut self, op: TlbFlushOp)
+        ensures
+            final(self).goes_on(*old(self)),
+    {
         self.shootdown.issue(op);
     }
 
     /// Issues a flush that is owed.
-    pub fn pay(&mut self, owed: FlushOwed) {
+    pub fn pay(&mut self, owed: FlushOwed)
+        ensures
+            final(self).goes_on(*old(self)),
+    {
         self.shootdown.pay(owed);
     }
 
@@ -630,7 +758,10 @@ impl TlbFlusher<'_, '_> {
     /// For changes that only widen what is allowed: processors that still have the old translation fault once
     /// more than needed, and the fault finds the new entry. After a change that takes a right away,
     /// processors may go on using it until they flush for another reason.
-    pub fn waive(&mut self, owed: FlushOwed) {
+    pub fn waive(&mut self, owed: FlushOwed)
+        ensures
+            final(self).goes_on(*old(self)),
+    {
         self.shootdown.waive(owed);
     }
 
@@ -638,7 +769,10 @@ impl TlbFlusher<'_, '_> {
     /// earlier request of this processor is not answered yet. Says whether nothing is left to dispatch.
     ///
     /// Does not wait. Flushes that are owed stay owed.
-    pub fn dispatch(&mut self) -> bool {
+    pub fn dispatch(&mut self) -> bool
+        ensures
+            final(self).goes_on(*old(self)),
+    {
         self.shootdown.try_dispatch()
     }
 }

@@ -4,6 +4,8 @@ use super::stale::Gather;
 use crate::page_table::UserPtConfig;
 use crate::page_table::detached::DetachedPile;
 use crate::page_table::hoard::Hoard;
+#[cfg(verus_keep_ghost)]
+use crate::page_table::{PageTableConfig, hoard::is_of_page};
 use vellum_machine::owned::Owned;
 use vstd::prelude::*;
 
@@ -27,11 +29,28 @@ impl Pile {
 impl Gather for Pile {
     type Part = Kept;
 
+    closed spec fn has(self, w: nat, pa: nat) -> bool {
+        self.items@.has(pa) || self.nodes@.leads(w, pa)
+    }
+
+    open spec fn leads(part: Kept, w: nat, pa: nat) -> bool {
+        part.leads(w, pa)
+    }
+
     #[inline(always)]
     fn gather(&mut self, part: Kept) {
+        let ghost (o, what) = (*self, part);
         match part {
             Kept::Item(item) => self.items.get_mut().push(item),
             Kept::Node(node) => self.nodes.get_mut().push(node),
+        }
+        proof {
+            assert forall|w: nat, pa: nat| what.leads(w, pa) implies #[trigger] self.has(w, pa) by {
+                if let Kept::Item(item) = what {
+                    let (start, l, _) = UserPtConfig::raw(item);
+                    assert(is_of_page::<UserPtConfig>(start, l, pa));
+                }
+            }
         }
     }
 

@@ -17,9 +17,14 @@ verus! {
 struct Sealed<T>(ManuallyDrop<T>);
 
 impl<T> Sealed<T> {
+    /// The value.
+    uninterp spec fn view(&self) -> T;
+
     #[inline(always)]
     #[verifier::external_body]
-    fn new(value: T) -> Sealed<T>
+    fn new(value: T) -> (r: Sealed<T>)
+        ensures
+            r@ == value,
         opens_invariants none
         no_unwind
     {
@@ -29,7 +34,10 @@ impl<T> Sealed<T> {
     /// Private to the module: whoever had the reference could take the value out.
     #[inline(always)]
     #[verifier::external_body]
-    fn get_mut(&mut self) -> &mut T
+    fn get_mut(&mut self) -> (r: &mut T)
+        ensures
+            *r == old(self)@,
+            *final(r) == final(self)@,
         opens_invariants none
         no_unwind
     {
@@ -42,13 +50,24 @@ pub(super) trait Gather {
     /// What can be added.
     type Part;
 
+    /// It has the frame at `pa`, to which page `w` may have led.
+    spec fn has(self, w: nat, pa: nat) -> bool;
+
+    /// With the part it has the frame at `pa`, to which page `w` may have led.
+    spec fn leads(part: Self::Part, w: nat, pa: nat) -> bool;
+
     /// Adds a part. It stops the machine where there is no room for it.
     fn gather(&mut self, part: Self::Part)
+        ensures
+            forall|w: nat, pa: nat| #![trigger final(self).has(w, pa)]
+                old(self).has(w, pa) || Self::leads(part, w, pa) ==> final(self).has(w, pa),
         no_unwind
     ;
 
     /// Makes room for `n` parts. False: no memory.
     fn reserve(&mut self, n: usize) -> bool
+        ensures
+            forall|w: nat, pa: nat| #[trigger] old(self).has(w, pa) ==> final(self).has(w, pa),
         no_unwind
     ;
 
@@ -91,6 +110,11 @@ impl<T> Stale<T> {
         self.tok@.gone.value()
     }
 
+    /// The frame at `pa` is in it, to which page `w` may have led.
+    pub(super) closed spec fn has(self, w: nat, pa: nat) -> bool where T: Gather {
+        self.item@.has(w, pa)
+    }
+
     /// Seals a value that the caller owns: so the table does no longer.
     #[inline(always)]
     pub(super) fn new(item: T, Ghost(space): Ghost<Sid>, Ghost(pages): Ghost<Pages>) -> (r: Stale<T>)
@@ -109,6 +133,8 @@ impl<T> Stale<T> {
     pub(super) fn gather(&mut self, part: T::Part, Ghost(pages): Ghost<Pages>) where T: Gather
         ensures
             final(self).gone() == (Gone { pages: old(self).gone().pages.union(pages), time: final(self).gone().time, ..old(self).gone() }),
+            forall|w: nat, pa: nat| #![trigger final(self).has(w, pa)]
+                old(self).has(w, pa) || T::leads(part, w, pa) ==> final(self).has(w, pa),
         no_unwind
     {
         proof {
@@ -130,6 +156,7 @@ impl<T> Stale<T> {
     pub(super) fn reserve(&mut self, n: usize) -> bool where T: Gather
         ensures
             final(self).gone() == old(self).gone(),
+            forall|w: nat, pa: nat| #[trigger] old(self).has(w, pa) ==> final(self).has(w, pa),
         no_unwind
     {
         proof {
