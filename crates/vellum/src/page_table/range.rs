@@ -1,6 +1,7 @@
 //! What cursors do to whole ranges.
 #![expect(unsafe_code, reason = "takes runs apart and puts them together again, each once")]
 #![cfg_attr(not(verus_keep_ghost), allow(unused_variables, reason = "what only the proofs use"))]
+#![allow(clippy::collapsible_if, reason = "the verifier has no chains of conditions")]
 #[cfg(verus_keep_ghost)]
 use super::claims::*;
 use super::config::*;
@@ -277,21 +278,30 @@ impl<C: PageTableConfig> Session<C> {
         {
             let ghost before = *op;
             // Where pages follow each other in a node of base pages, all but the address of the entry is known.
-            let done = match base_entry::<C>(&self.g, Tracked(self.tree.borrow()), &near, self.v) {
-                Some(f) if f.is_leaf() => self.protect_one(Ghost(o), Ghost(self.v), &near, end, &f, 1, changed, op),
-                _ => {
-                    let ghost (m1, v) = (self.tree@, self.v);
-                    let (p, found) = next_mapped::<C>(&self.g, Tracked(self.tree.borrow()), &mut near, self.v, end);
+            if let Some(f) = base_entry::<C>(&self.g, Tracked(self.tree.borrow()), &near, self.v) {
+                if f.is_leaf() {
+                    let done = self.protect_one(Ghost(o), Ghost(self.v), &near, end, &f, 1, changed, op);
                     proof {
-                        lemma_none_mapped::<C>(self.g, m1, o.mapped(), start as nat, v as nat, p as nat);
+                        F::lemma_follows(*op, before, *old(op));
                     }
-                    self.v = p;
-                    let Some(f) = found else {
-                        break ;
-                    };
-                    self.protect_one(Ghost(o), Ghost(v), &near, end, &f, f.l, changed, op)
-                },
+                    match done {
+                        Ok(Some(n)) => changed = n,
+                        Ok(None) => return Ok(changed),
+                        Err(e) => return Err(e),
+                    }
+                    continue ;
+                }
+            }
+            let ghost (m1, v) = (self.tree@, self.v);
+            let (p, found) = next_mapped::<C>(&self.g, Tracked(self.tree.borrow()), &mut near, self.v, end);
+            proof {
+                lemma_none_mapped::<C>(self.g, m1, o.mapped(), start as nat, v as nat, p as nat);
+            }
+            self.v = p;
+            let Some(f) = found else {
+                break ;
             };
+            let done = self.protect_one(Ghost(o), Ghost(v), &near, end, &f, f.l, changed, op);
             proof {
                 F::lemma_follows(*op, before, *old(op));
             }
