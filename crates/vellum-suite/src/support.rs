@@ -2,8 +2,8 @@
 use crate::Machine;
 use alloc::sync::Arc;
 use core::ops::Range;
-use vellum::frame::UFrame;
 use vellum::frame::allocator::{self, FrameAllocOptions};
+use vellum::frame::{UFrame, USegment};
 use vellum::space::{Access, MappedItem, PageFault, PageProperty, VmSpace};
 use vellum_machine::addr::{PAGE_SIZE, Vaddr};
 use vellum_machine::layout::USER_TOP;
@@ -63,6 +63,35 @@ pub fn pages(range: Range<usize>) -> Range<Vaddr> {
 /// If there is no frame.
 pub fn new_item(access: Access) -> MappedItem {
     MappedItem::new(user_frame(), PageProperty::user(access))
+}
+
+/// Maps new frames at pages.
+///
+/// # Panics
+/// If there are not enough, or the space refuses.
+pub fn map_pages(space: &VmSpace, range: Range<usize>, access: Access) {
+    let mut cursor = space.cursor_mut(pages(range.clone())).unwrap();
+    for _ in range {
+        cursor.map(new_item(access)).unwrap();
+    }
+}
+
+/// The base pages of a huge page of level 2.
+pub const HUGE: usize = 512;
+
+/// Frames of zeros that follow each other at a multiple of their size, if there are some.
+pub fn try_huge_segment(frames: usize) -> Option<USegment> {
+    let aligned = FrameAllocOptions::new().aligned_to(frames * PAGE_SIZE)?;
+    aligned.alloc_segment(frames).ok().map(USegment::from)
+}
+
+/// A huge page of level 2, and a handle more of its frames.
+///
+/// # Panics
+/// If there are no such frames.
+pub fn huge_item(access: Access) -> (MappedItem, USegment) {
+    let segment = try_huge_segment(HUGE).expect("frames are free");
+    (MappedItem::huge(segment.clone(), PageProperty::user(access)).expect("it is a huge page"), segment)
 }
 
 /// Unmaps pages, and returns how many were mapped.

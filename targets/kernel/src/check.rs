@@ -27,9 +27,6 @@ pub fn run_all() {
     let checks: &[(&str, fn())] = &[
         ("a space translates what was mapped, until it is unmapped", memory::space),
         ("an access is noted by the processor, or by the handler of its fault", memory::notes),
-        ("a fault is resolved by its space's handler, or ends the access", memory::faults),
-        ("words of user memory are read and changed as one", memory::words),
-        ("a copy stops where memory does", memory::short_copies),
         ("processors call each other, each call once and in order", processors::counts_and_calls),
         ("a program is loaded, forked, and killed for what it may not do", programs::one),
         ("programs run on every processor at once", programs::on_every_processor),

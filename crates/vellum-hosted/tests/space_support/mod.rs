@@ -3,18 +3,14 @@
 
 pub use vellum_suite::model;
 pub use vellum_suite::support::{
-    BASE, active_space, count_free, fail_allocation, free_frames, load, new_item as item, page, pages, store,
-    try_user_frame, unmap_pages, user_frame,
+    BASE, HUGE, active_space, count_free, fail_allocation, free_frames, huge_item, load, map_pages,
+    new_item as item, page, pages, store, try_huge_segment, try_user_frame, unmap_pages, user_frame,
 };
 
-use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-use vellum::frame::USegment;
-use vellum::frame::allocator::FrameAllocOptions;
-use vellum::space::{Access, MappedItem, PageProperty, VmSpace};
+use vellum::space::VmSpace;
 use vellum_hosted::{Machine, MachineConfig};
-use vellum_machine::addr::PAGE_SIZE;
 use vellum_machine::cpu::{self, CpuId};
 
 static MACHINE: OnceLock<Mutex<Machine>> = OnceLock::new();
@@ -51,29 +47,6 @@ fn settled(machine: &Machine) -> usize {
 
 pub fn cpu(number: u32) -> CpuId {
     CpuId::new(number).unwrap()
-}
-
-/// Frames of zeros that follow each other at a multiple of their size, if there are some.
-pub fn try_huge_segment(frames: usize) -> Option<USegment> {
-    let aligned = FrameAllocOptions::new().aligned_to(frames * PAGE_SIZE)?;
-    aligned.alloc_segment(frames).ok().map(USegment::from)
-}
-
-/// The base pages of a huge page of level 2.
-pub const HUGE: usize = 512;
-
-/// A huge page of level 2, and a handle more of its frames.
-pub fn huge_item(access: Access) -> (MappedItem, USegment) {
-    let segment = try_huge_segment(HUGE).expect("frames are free");
-    (MappedItem::huge(segment.clone(), PageProperty::user(access)).expect("it is a huge page"), segment)
-}
-
-/// Maps new frames at pages.
-pub fn map_pages(space: &VmSpace, range: Range<usize>, access: Access) {
-    let mut cursor = space.cursor_mut(pages(range.clone())).unwrap();
-    for _ in range {
-        cursor.map(item(access)).unwrap();
-    }
 }
 
 /// Waits, serving calls, and gives up after a while.

@@ -1,10 +1,9 @@
 //! The memory manager on one processor: everything goes through the hardware's walker.
 use alloc::sync::Arc;
-use alloc::vec::Vec;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::Ordering;
 use vellum::frame::UFrame;
 use vellum::frame::allocator::FrameAllocOptions;
-use vellum::space::{Access, FaultError, MappedItem, PageProperty, VmSpace};
+use vellum::space::{Access, MappedItem, PageProperty, VmSpace};
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
 use vellum_machine::arch::{self, bare};
 use vellum_machine::fault::{Access as FaultAccess, PageFault};
@@ -104,69 +103,5 @@ pub fn notes() {
     assert!(bare::user_fault(fault(FaultAccess::Execute)).is_err(), "data is not for execution");
     assert_eq!(user::store_u64(at(0), 1), Ok(()));
     assert!(noted().accessed && noted().dirty);
-    VmSpace::deactivate_current();
-}
-
-pub fn faults() {
-    static ASKED: AtomicUsize = AtomicUsize::new(0);
-    let space = active_space();
-    space.set_fault_handler(|space, fault| {
-        ASKED.fetch_add(1, Ordering::Relaxed);
-        if fault.addr < at(0) || fault.addr >= at(64) || fault.present {
-            return Err(FaultError::Refused { addr: fault.addr });
-        }
-        let page = Vaddr(fault.addr.0 & !(PAGE_SIZE - 1));
-        map(space, page, frame(), Access::RW);
-        Ok(())
-    });
-    let text: Vec<u8> = (0..10 * PAGE_SIZE).map(|n| n as u8).collect();
-    user::store(Vaddr(at(3).0 + 100), &text).expect("the handler maps what is missing");
-    assert_eq!(ASKED.load(Ordering::Relaxed), 11, "one fault for each page");
-    let mut back = alloc::vec![0; text.len()];
-    user::load(Vaddr(at(3).0 + 100), &mut back).expect("it is mapped now");
-    assert!(text == back, "what was written is not what is read");
-    let refused = user::load_u64(at(64)).expect_err("the handler refuses");
-    assert_eq!(refused.addr, at(64));
-    assert_eq!(ASKED.load(Ordering::Relaxed), 12);
-    VmSpace::deactivate_current();
-}
-
-pub fn words() {
-    let space = active_space();
-    map(&space, at(0), frame(), Access::RW);
-    let (first, second) = (at(0), Vaddr(at(0).0 + 8));
-    assert_eq!(user::store_to_user(first, 5u64), Ok(()));
-    assert_eq!(user::compare_exchange_in_user(first, 5u64, 6), Ok(Ok(5)));
-    assert_eq!(user::compare_exchange_in_user(first, 5u64, 7), Ok(Err(6)));
-    assert_eq!(user::fetch_add_u64(first, 10), Ok(6));
-    assert_eq!(user::load_from_user::<u64>(first), Ok(16));
-    assert_eq!(user::store_to_user(second, u32::MAX), Ok(()));
-    assert_eq!(user::compare_exchange_in_user(second, u32::MAX, 1), Ok(Ok(u32::MAX)));
-    assert_eq!(user::compare_exchange_in_user(second, 0u32, 1), Ok(Err(1)));
-    assert_eq!(user::load_from_user::<u64>(second), Ok(1), "a word of 32 bits reached into the next");
-    assert_eq!(user::load_from_user::<u32>(second), Ok(1));
-    for va in [at(1), Vaddr(0), Vaddr(usize::MAX & !7), Vaddr(vellum_machine::layout::USER_TOP)] {
-        assert!(user::load_from_user::<u64>(va).is_err() && user::store_to_user(va, 1u32).is_err());
-        assert!(user::compare_exchange_in_user(va, 0u64, 1).is_err() && user::fetch_add_u64(va, 1).is_err());
-    }
-    VmSpace::deactivate_current();
-}
-
-pub fn short_copies() {
-    let space = active_space();
-    map(&space, at(0), frame(), Access::RW);
-    map(&space, at(1), frame(), Access::R);
-    let start = Vaddr(at(0).0 + 4000);
-    assert_eq!(user::fill_user(start, 0xaa, 200), 96, "the next page is for reading");
-    assert_eq!(user::load_u64(Vaddr(at(1).0 - 8)), Ok(0xaaaa_aaaa_aaaa_aaaa));
-    let mut out = [1u8; 8192];
-    let fault = user::load(start, &mut out).expect_err("the page after the next is missing");
-    assert_eq!(fault.addr, at(2));
-    assert!(
-        out[..96].iter().all(|byte| *byte == 0xaa) && out[96..96 + PAGE_SIZE].iter().all(|byte| *byte == 0)
-    );
-    assert!(out[96 + PAGE_SIZE..].iter().all(|byte| *byte == 1), "more was written than was read");
-    let reader_refused = space.reader(Vaddr(vellum::space::USER_TOP.0 - 8), 16).is_err();
-    assert!(reader_refused, "a reader beyond user space");
     VmSpace::deactivate_current();
 }

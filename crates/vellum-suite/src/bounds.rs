@@ -1,8 +1,7 @@
 //! Ranges that are none: a typed error each, and nothing is changed.
-mod space_support;
-
-use space_support::*;
-use std::ops::Range;
+use crate::Machine;
+use crate::support::*;
+use core::ops::Range;
 use vellum::space::{Access, USER_TOP, VmSpace, VmSpaceError};
 use vellum_machine::addr::{PAGE_SIZE, Vaddr};
 
@@ -18,9 +17,9 @@ fn refused(space: &VmSpace, bad: Range<Vaddr>) -> VmSpaceError {
     error
 }
 
-#[test]
-fn ranges_of_cursors() {
-    on_machine(|| {
+/// Ranges of cursors.
+pub fn ranges_of_cursors(machine: &dyn Machine) {
+    on_first(machine, || {
         let space = VmSpace::new().unwrap();
         let free = count_free();
         assert_eq!(refused(&space, range(0, 0)), VmSpaceError::Empty { va: Vaddr(0) });
@@ -50,18 +49,18 @@ fn ranges_of_cursors() {
     });
 }
 
-#[test]
-fn the_whole_of_user_space_is_a_range() {
-    on_machine(|| {
+/// The whole of user space is a range.
+pub fn the_whole_of_user_space_is_a_range(machine: &dyn Machine) {
+    on_first(machine, || {
         let space = active_space();
         let whole = range(0, USER_TOP.0);
         let mut cursor = space.cursor_mut(whole.clone()).unwrap();
-        cursor.map(item(Access::RW)).unwrap();
+        cursor.map(new_item(Access::RW)).unwrap();
         cursor.jump(TOP_PAGE).unwrap();
-        cursor.map(item(Access::RW)).unwrap();
+        cursor.map(new_item(Access::RW)).unwrap();
         assert_eq!(cursor.virt_addr(), USER_TOP);
         assert_eq!(cursor.query().err(), Some(VmSpaceError::OutOfRange { va: USER_TOP }));
-        let spare = item(Access::RW);
+        let spare = new_item(Access::RW);
         let paddr = spare.frames.start_paddr();
         let refused = cursor.map(spare).unwrap_err();
         assert!(matches!(refused.error, VmSpaceError::OutOfRange { .. }));
@@ -75,9 +74,9 @@ fn the_whole_of_user_space_is_a_range() {
     });
 }
 
-#[test]
-fn lengths_from_a_cursor() {
-    on_machine(|| {
+/// Lengths from a cursor.
+pub fn lengths_from_a_cursor(machine: &dyn Machine) {
+    on_first(machine, || {
         let space = active_space();
         map_pages(&space, 0..8, Access::RW);
         let mut cursor = space.cursor_mut(pages(2..6)).unwrap();
@@ -104,9 +103,9 @@ fn lengths_from_a_cursor() {
     });
 }
 
-#[test]
-fn jumps_of_a_cursor() {
-    on_machine(|| {
+/// Jumps of a cursor.
+pub fn jumps_of_a_cursor(machine: &dyn Machine) {
+    on_first(machine, || {
         let space = VmSpace::new().unwrap();
         let mut cursor = space.cursor(pages(2..6)).unwrap();
         for va in [page(1), page(7), Vaddr(0), USER_TOP, Vaddr(usize::MAX & !(PAGE_SIZE - 1))] {
@@ -121,9 +120,9 @@ fn jumps_of_a_cursor() {
     });
 }
 
-#[test]
-fn ranges_of_readers_and_writers() {
-    on_machine(|| {
+/// Ranges of readers and writers.
+pub fn ranges_of_readers_and_writers(machine: &dyn Machine) {
+    on_first(machine, || {
         let space = active_space();
         let ranges = [
             (Vaddr(0), 0, VmSpaceError::Empty { va: Vaddr(0) }),

@@ -1,13 +1,15 @@
 //! Page faults go to the handler of the space they happen in.
-mod space_support;
-
-use space_support::*;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use crate::Machine;
+use crate::support::*;
+use alloc::sync::Arc;
+use alloc::vec;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use vellum::io::{CopyError, IoError, VmReader, VmWriter};
 use vellum::space::{Access, FaultAccess, FaultError, PageFault, VmSpace, VmSpaceError};
 use vellum_machine::addr::{PAGE_SIZE, Vaddr};
+use vellum_machine::cpu::CpuId;
 
+/// The page of an address.
 fn page_of(va: Vaddr) -> usize {
     (va.0 - BASE.0) / PAGE_SIZE
 }
@@ -22,14 +24,14 @@ fn demand(
             return Err(FaultError::Refused { addr: fault.addr });
         }
         let mut cursor = space.cursor_mut(pages(n..n + 1))?;
-        cursor.map(item(Access::RW))?;
+        cursor.map(new_item(Access::RW))?;
         Ok(())
     }
 }
 
-#[test]
-fn missing_pages_come_on_demand() {
-    on_machine(|| {
+/// Missing pages come on demand.
+pub fn missing_pages_come_on_demand(machine: &dyn Machine) {
+    on_first(machine, || {
         let space = active_space();
         let calls = Arc::new(AtomicUsize::new(0));
         let (counted, handle) = (calls.clone(), demand(16));
@@ -53,9 +55,9 @@ fn missing_pages_come_on_demand() {
     });
 }
 
-#[test]
-fn kernel_copies_fault_pages_in_and_stop_short() {
-    on_machine(|| {
+/// Kernel copies fault pages in and stop short.
+pub fn kernel_copies_fault_pages_in_and_stop_short(machine: &dyn Machine) {
+    on_first(machine, || {
         let space = active_space();
         space.set_fault_handler(demand(3));
         let data = vec![0xa5; 5 * PAGE_SIZE];
@@ -78,48 +80,44 @@ fn kernel_copies_fault_pages_in_and_stop_short() {
     });
 }
 
-#[test]
-fn the_right_space_is_asked_on_each_processor() {
-    with_machine(|machine| {
-        machine.on_all(|me| {
-            let space = active_space();
-            space.set_fault_handler(demand(4 + me.index()));
-            let other = VmSpace::new().unwrap();
-            other.set_fault_handler(demand(1));
-            for _ in 0..50 {
-                space.activate();
-                assert!((0..4 + me.index()).all(|n| store(page(n), 1).is_ok()));
-                assert!(store(page(4 + me.index()), 1).is_err());
-                unmap_pages(&space, 0..8);
-                other.activate();
-                assert!(store(page(0), 1).is_ok() && store(page(1), 1).is_err());
-            }
-        });
-    });
-}
-
-#[test]
-fn a_handler_can_be_set_while_faults_are_handled() {
-    with_machine(|machine| {
-        let space = machine.run_on(cpu(0), || VmSpace::new().unwrap());
-        machine.on_all(|me| {
+/// The right space is asked on each processor.
+pub fn the_right_space_is_asked_on_each_processor(machine: &dyn Machine) {
+    machine.on_all(&|me| {
+        let space = active_space();
+        space.set_fault_handler(demand(4 + me.index()));
+        let other = VmSpace::new().unwrap();
+        other.set_fault_handler(demand(1));
+        for _ in 0..50 {
             space.activate();
-            for round in 0..500 {
-                if me == cpu(0) {
-                    space.set_fault_handler(demand(64));
-                } else {
-                    let n = round % 64;
-                    let _ = store(page(n), 1);
-                    unmap_pages(&space, n..n + 1);
-                }
-            }
-        });
+            assert!((0..4 + me.index()).all(|n| store(page(n), 1).is_ok()));
+            assert!(store(page(4 + me.index()), 1).is_err());
+            unmap_pages(&space, 0..8);
+            other.activate();
+            assert!(store(page(0), 1).is_ok() && store(page(1), 1).is_err());
+        }
     });
 }
 
-#[test]
-fn a_fault_under_a_cursor_fails_instead_of_waiting_for_itself() {
-    on_machine(|| {
+/// A handler can be set while faults are handled.
+pub fn a_handler_can_be_set_while_faults_are_handled(machine: &dyn Machine) {
+    let space = on_first(machine, || VmSpace::new().unwrap());
+    machine.on_all(&|me| {
+        space.activate();
+        for round in 0..500 {
+            if me == CpuId::BOOT {
+                space.set_fault_handler(demand(64));
+            } else {
+                let n = round % 64;
+                let _ = store(page(n), 1);
+                unmap_pages(&space, n..n + 1);
+            }
+        }
+    });
+}
+
+/// A fault under a cursor fails instead of waiting for itself.
+pub fn a_fault_under_a_cursor_fails_instead_of_waiting_for_itself(machine: &dyn Machine) {
+    on_first(machine, || {
         let space = active_space();
         space.set_fault_handler(demand(4));
         let cursor = space.cursor(pages(0..4)).unwrap();
@@ -130,9 +128,9 @@ fn a_fault_under_a_cursor_fails_instead_of_waiting_for_itself() {
     });
 }
 
-#[test]
-fn a_handler_that_activates_another_space_is_survived() {
-    on_machine(|| {
+/// A handler that activates another space is survived.
+pub fn a_handler_that_activates_another_space_is_survived(machine: &dyn Machine) {
+    on_first(machine, || {
         let space = active_space();
         let other = VmSpace::new().unwrap();
         let target = other.clone();
@@ -142,7 +140,7 @@ fn a_handler_that_activates_another_space_is_survived() {
         });
         let mut reader = space.reader(page(0), 8).unwrap();
         assert!(matches!(reader.read_val::<u64>(), Err(IoError::Fault { .. })));
-        assert_eq!(reader.read_val::<u64>(), Err(IoError::NotActive { cpu: cpu(0) }));
-        assert_eq!(space.reader(page(0), 8).unwrap_err(), VmSpaceError::NotActive { cpu: cpu(0) });
+        assert_eq!(reader.read_val::<u64>(), Err(IoError::NotActive { cpu: CpuId::BOOT }));
+        assert_eq!(space.reader(page(0), 8).unwrap_err(), VmSpaceError::NotActive { cpu: CpuId::BOOT });
     });
 }

@@ -1,12 +1,16 @@
 //! Huge pages of user space: user code sees them, parts of them are cut off, and each frame keeps its count.
-mod space_support;
-
-use space_support::*;
-use std::sync::Arc;
-use vellum::frame::allocator::failure_pending;
-use vellum::frame::{UFrame, USegment};
+use crate::Machine;
+use crate::support::*;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use vellum::frame::UFrame;
+use vellum::frame::USegment;
+use vellum::frame::allocator::{FrameAllocOptions, failure_pending};
 use vellum::io::{UntypedMem, VmReader, VmWriter};
-use vellum::space::{Access, HugePageError, MappedItem, PageProperty, UserFrames, VmSpace, VmSpaceError};
+use vellum::space::{
+    Access, CursorMut, HugePageError, MappedItem, PageProperty, UserFrames, VmSpace, VmSpaceError,
+};
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
 
 const SIZE: usize = HUGE * PAGE_SIZE;
@@ -23,13 +27,14 @@ fn counts(segment: &USegment) -> Vec<u64> {
     segment.clone().map(|frame| frame.reference_count() - 1).collect()
 }
 
+/// The address of a frame of a segment.
 fn frame_at(segment: &USegment, n: usize) -> Paddr {
     Paddr(segment.start_paddr().0 + n * PAGE_SIZE)
 }
 
-#[test]
-fn user_code_sees_a_huge_page() {
-    on_machine(|| {
+/// User code sees a huge page.
+pub fn user_code_sees_a_huge_page(machine: &dyn Machine) {
+    on_first(machine, || {
         let (space, segment) = one_huge_page(Access::RW);
         assert!(counts(&segment).iter().all(|&count| count == 2));
         for n in [0, 1, 300, HUGE - 1] {
@@ -68,9 +73,9 @@ fn user_code_sees_a_huge_page() {
     });
 }
 
-#[test]
-fn what_is_no_huge_page_comes_back() {
-    on_machine(|| {
+/// What is no huge page comes back.
+pub fn what_is_no_huge_page_comes_back(machine: &dyn Machine) {
+    on_first(machine, || {
         let prop = PageProperty::user(Access::RW);
         let segment = try_huge_segment(2 * HUGE).unwrap();
         let refused = MappedItem::<vellum::page_table::NativeShape>::huge(segment, prop).err().unwrap();
@@ -84,9 +89,9 @@ fn what_is_no_huge_page_comes_back() {
     });
 }
 
-#[test]
-fn a_huge_page_is_larger_than_what_is_locked() {
-    on_machine(|| {
+/// A huge page is larger than what is locked.
+pub fn a_huge_page_is_larger_than_what_is_locked(machine: &dyn Machine) {
+    on_first(machine, || {
         let space = active_space();
         let too_large = |range, most| {
             let mut cursor = space.cursor_mut(pages(range)).unwrap();
@@ -103,7 +108,7 @@ fn a_huge_page_is_larger_than_what_is_locked() {
         let mut cursor = space.cursor_mut_at(pages(0..HUGE), 2).unwrap();
         cursor.map(huge_item(Access::R).0).unwrap();
         assert_eq!(
-            cursor.map(item(Access::R)).unwrap_err().error,
+            cursor.map(new_item(Access::R)).unwrap_err().error,
             VmSpaceError::OutOfRange { va: page(HUGE) }
         );
         drop(cursor);
@@ -114,9 +119,9 @@ fn a_huge_page_is_larger_than_what_is_locked() {
     });
 }
 
-#[test]
-fn what_hardware_noted_stays_when_a_part_is_protected() {
-    on_machine(|| {
+/// What hardware noted stays when a part is protected.
+pub fn what_hardware_noted_stays_when_a_part_is_protected(machine: &dyn Machine) {
+    on_first(machine, || {
         let (space, segment) = one_huge_page(Access::RW);
         store(page(3), 33).unwrap();
         let mut cursor = space.cursor_mut(pages(5..6)).unwrap();
@@ -147,9 +152,8 @@ fn what_hardware_noted_stays_when_a_part_is_protected() {
 }
 
 /// Shares a huge page as `fork` does, and copies one page of it when it is written.
-#[test]
-fn a_huge_page_is_shared_and_copied_in_part() {
-    on_machine(|| {
+pub fn a_huge_page_is_shared_and_copied_in_part(machine: &dyn Machine) {
+    on_first(machine, || {
         let (parent, segment) = one_huge_page(Access::RW);
         store(page(7), 70).unwrap();
         let child = VmSpace::new().unwrap();
@@ -187,22 +191,98 @@ fn a_huge_page_is_shared_and_copied_in_part() {
     });
 }
 
-/// What each base page should be.
-type Model = Vec<Option<(Paddr, Access)>>;
+/// A huge page takes the place of smaller pages and of the node that they were in, and of a huge page.
+pub fn a_huge_page_takes_the_place_of_what_is_there(machine: &dyn Machine) {
+    on_first(machine, || {
+        let space = active_space();
+        map_pages(&space, 0..HUGE, Access::RW);
+        (0..HUGE).for_each(|n| store(page(n), 1).unwrap());
+        let free = count_free();
+        let (item, segment) = huge_item(Access::RW);
+        space.cursor_mut_at(pages(0..HUGE), 2).unwrap().map(item).unwrap();
+        assert_eq!(count_free(), free - HUGE + HUGE + 1, "the pages and their node come back");
+        (0..HUGE).for_each(|n| assert_eq!(load(page(n)), Ok(0), "page {n} is one of before"));
+        (0..HUGE).for_each(|n| store(page(n), 2).unwrap());
+        // Over some pages and holes that were part of it.
+        assert_eq!(unmap_pages(&space, 100..200), 100);
+        assert_eq!(counts(&segment)[98..102], [2, 2, 1, 1]);
+        let (item, other) = huge_item(Access::R);
+        space.cursor_mut_at(pages(0..HUGE), 2).unwrap().map(item).unwrap();
+        assert!(counts(&segment).iter().all(|&count| count == 1), "the first is mapped nowhere");
+        (0..HUGE).for_each(|n| assert_eq!(load(page(n)), Ok(0), "page {n} is one of before"));
+        assert!((0..HUGE).all(|n| store(page(n), 3).is_err()));
+        let slot = space.cursor(pages(0..HUGE)).unwrap().query().unwrap();
+        assert!(slot.ad.accessed && !slot.ad.dirty, "what was noted of pages before is noted of it");
+        drop(slot);
+        let (item, last) = huge_item(Access::RW);
+        space.cursor_mut_at(pages(0..HUGE), 2).unwrap().map(item).unwrap();
+        assert!(counts(&other).iter().all(|&count| count == 1), "the second is mapped nowhere");
+        store(page(HUGE - 1), 4).unwrap();
+        drop(space);
+        VmSpace::deactivate_current();
+        count_free();
+        assert!(counts(&last).iter().all(|&count| count == 1));
+    });
+}
 
-/// A step through a cursor over all pages from a page on.
+/// Every processor has a translation of the whole huge page when a part of it goes, and when another is for reading.
+pub fn a_part_goes_from_every_processor(machine: &dyn Machine) {
+    let (space, segment) = on_first(machine, || one_huge_page(Access::RW));
+    let on_each = |check: &(dyn Fn(usize) + Sync)| {
+        machine.on_all(&|me| {
+            space.activate();
+            // Each its own pages, and those that change.
+            (0..HUGE).filter(|n| n % 16 == me.index() % 16 || (299..=310).contains(n)).for_each(check);
+        });
+    };
+    on_each(&|n| store(Vaddr(page(n).0 + 8), n as u64).unwrap());
+    on_first(machine, || assert_eq!(unmap_pages(&space, 300..301), 1));
+    on_each(&|n| {
+        let found = load(Vaddr(page(n).0 + 8)).ok();
+        assert_eq!(found, (n != 300).then_some(n as u64), "page {n}");
+    });
+    on_first(machine, || {
+        let mut cursor = space.cursor_mut(pages(301..310)).unwrap();
+        assert_eq!(cursor.protect(9 * PAGE_SIZE, |prop| prop.with_access(Access::R)), Ok(9));
+    });
+    on_each(&|n| {
+        let written = store(Vaddr(page(n).0 + 8), n as u64);
+        assert_eq!(written.is_ok(), !(300..310).contains(&n), "page {n}");
+    });
+    machine.on_all(&|_| VmSpace::deactivate_current());
+    on_first(machine, || {
+        let noted = |n: usize| space.cursor(pages(n..n + 1)).unwrap().query().unwrap().ad;
+        assert!((301..310).all(|n| noted(n).accessed && noted(n).dirty), "the split lost what was noted");
+        assert_eq!(counts(&segment)[299..302], [2, 1, 2]);
+    });
+    on_first(machine, move || drop((space, segment)));
+}
+
+/// What each base page should be, now and before the last step. Steps need no heap: its allocations would be counted.
+struct Model {
+    now: Vec<Option<(Paddr, Access)>>,
+    before: Vec<Option<(Paddr, Access)>>,
+}
+
+impl Model {
+    fn new() -> Model {
+        Model { now: vec![None; 2 * HUGE], before: vec![None; 2 * HUGE] }
+    }
+}
+
+/// A step through a cursor over all pages from a page on: where it is refused, the model is as before.
 fn step(
     space: &VmSpace,
     model: &mut Model,
     n: usize,
-    make: impl FnOnce(&mut vellum::space::CursorMut<'_>, &mut Model) -> Result<(), VmSpaceError>,
+    make: impl FnOnce(&mut CursorMut<'_>, &mut [Option<(Paddr, Access)>]) -> Result<(), VmSpaceError>,
 ) -> Result<(), VmSpaceError> {
     let mut cursor = space.cursor_mut_at(pages(0..2 * HUGE), 2)?;
     cursor.jump(page(n))?;
-    let before = model.clone();
-    let outcome = make(&mut cursor, model);
+    model.before.copy_from_slice(&model.now);
+    let outcome = make(&mut cursor, &mut model.now);
     if outcome.is_err() {
-        *model = before;
+        model.now.copy_from_slice(&model.before);
     }
     outcome
 }
@@ -230,7 +310,7 @@ fn map_base(frame: &UFrame, space: &VmSpace, model: &mut Model, n: usize) -> Res
 }
 
 /// Maps huge pages, splits and replaces them: each step happens, or leaves every page as it was.
-fn suite(space: &VmSpace, model: &mut Model, segment: &USegment, frame: &UFrame) -> Result<(), VmSpaceError> {
+fn steps(space: &VmSpace, model: &mut Model, segment: &USegment, frame: &UFrame) -> Result<(), VmSpaceError> {
     map_huge(segment, Access::RW, space, model, 0)?;
     map_huge(segment, Access::R, space, model, HUGE)?;
     map_base(frame, space, model, 9)?;
@@ -250,30 +330,35 @@ fn suite(space: &VmSpace, model: &mut Model, segment: &USegment, frame: &UFrame)
     map_huge(segment, Access::RW, space, model, 0)
 }
 
-#[test]
-fn each_allocation_can_fail_and_nothing_is_lost() {
-    on_machine(|| {
+/// Compares pages and counts with what they should be.
+fn check(space: &VmSpace, model: &Model, segment: &USegment, nth: u64) {
+    for (n, expected) in model.now.iter().enumerate() {
+        let found = space.translate(page(n)).map(|byte| (byte.paddr, byte.prop.access));
+        assert_eq!(found, *expected, "page {n} with allocation {nth} failing");
+        assert_eq!(load(page(n)).is_ok(), expected.is_some(), "page {n}");
+    }
+    for (n, count) in counts(segment).into_iter().enumerate() {
+        let mapped = model.now.iter().flatten().filter(|(pa, _)| *pa == frame_at(segment, n)).count();
+        assert_eq!(count, 1 + mapped as u64, "frame {n} with allocation {nth} failing");
+    }
+}
+
+/// Each allocation can fail, and nothing is lost.
+pub fn each_allocation_can_fail_and_nothing_is_lost(machine: &dyn Machine) {
+    on_first(machine, || {
         let (segment, frame) = (try_huge_segment(HUGE).unwrap(), user_frame());
-        let before = count_free();
+        let before = count_free() + machine.heap_frames();
         for nth in 1.. {
             let space = active_space();
-            let mut model: Model = vec![None; 2 * HUGE];
+            let mut model = Model::new();
             fail_allocation(nth);
-            let outcome = suite(&space, &mut model, &segment, &frame);
+            let outcome = steps(&space, &mut model, &segment, &frame);
             let failed = failure_pending() == 0;
             fail_allocation(0);
-            for (n, expected) in model.iter().enumerate() {
-                let found = space.translate(page(n)).map(|byte| (byte.paddr, byte.prop.access));
-                assert_eq!(found, *expected, "page {n} with allocation {nth} failing");
-                assert_eq!(load(page(n)).is_ok(), expected.is_some(), "page {n}");
-            }
-            for (n, count) in counts(&segment).into_iter().enumerate() {
-                let mapped = model.iter().flatten().filter(|(pa, _)| *pa == frame_at(&segment, n)).count();
-                assert_eq!(count, 1 + mapped as u64, "frame {n} with allocation {nth} failing");
-            }
-            drop(space);
+            check(&space, &model, &segment, nth);
+            drop((space, model));
             VmSpace::deactivate_current();
-            assert_eq!(count_free(), before, "with allocation {nth} failing");
+            assert_eq!(count_free() + machine.heap_frames(), before, "with allocation {nth} failing");
             assert_eq!(frame.reference_count(), 1);
             match outcome {
                 Err(error) => assert_eq!(error, VmSpaceError::NoMemory),
@@ -285,4 +370,50 @@ fn each_allocation_can_fail_and_nothing_is_lost() {
             }
         }
     });
+}
+
+/// The base pages in 1 GiB.
+const GIB: usize = HUGE * HUGE;
+
+/// A page of 1 GiB, where there is one, is seen by user code, split down to base pages for one of them, and takes the
+/// place of all its parts again.
+pub fn a_page_of_1_gib_is_split_and_comes_back(machine: &dyn Machine) {
+    let aligned =
+        FrameAllocOptions::new().uninit().aligned_to(GIB * PAGE_SIZE).expect("it is a power of two");
+    match on_first(machine, || aligned.alloc_segment(GIB).map(USegment::from)) {
+        Ok(segment) => on_first(machine, move || gigantic(segment)),
+        Err(_) => {
+            machine.note(format_args!("left out: there is no free memory of 1 GiB at a multiple of it"))
+        }
+    }
+}
+
+fn gigantic(segment: USegment) {
+    let frame = |n: usize| frame_at(&segment, n).0;
+    let item = || MappedItem::huge(segment.clone(), PageProperty::user(Access::RW)).unwrap();
+    let space = active_space();
+    space.cursor_mut(pages(0..GIB)).unwrap().map(item()).unwrap();
+    let level = |n| space.translate(page(n)).map(|found| (found.paddr.0, found.level));
+    assert_eq!((level(7), level(GIB - 1)), (Some((frame(7), 3)), Some((frame(GIB - 1), 3))));
+    store(page(GIB - 1), 5).unwrap();
+    assert_eq!(load(page(GIB - 1)), Ok(5));
+
+    let one = 3 * HUGE + 9;
+    assert_eq!(unmap_pages(&space, one..one + 1), 1);
+    assert_eq!((level(one - 1), level(one)), (Some((frame(one - 1), 1)), None));
+    assert_eq!((level(0), level(GIB - 1)), (Some((frame(0), 2)), Some((frame(GIB - 1), 2))));
+    assert!(load(page(one)).is_err());
+    assert_eq!(load(page(GIB - 1)), Ok(5));
+
+    let free = free_frames();
+    let mut cursor = space.cursor_mut_at(pages(0..GIB), 3).unwrap();
+    fail_allocation(1);
+    cursor.map(item()).unwrap();
+    fail_allocation(0);
+    assert_eq!(free_frames(), free, "a node went before the flush");
+    drop(cursor);
+    assert_eq!(count_free(), free + 2, "the nodes of both levels come back");
+    assert_eq!((level(one), load(page(GIB - 1))), (Some((frame(one), 3)), Ok(5)));
+    assert_eq!(unmap_pages(&space, 0..GIB), GIB);
+    assert!(segment.clone().all(|frame| frame.reference_count() == 2));
 }
