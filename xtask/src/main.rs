@@ -1,4 +1,5 @@
 //! Everything that CI runs, as `cargo xtask <command>`.
+mod fault;
 mod ledger;
 mod lines;
 mod loom;
@@ -14,6 +15,7 @@ mod workspace;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use fault::Fault;
 use qemu::{Arch, Boot};
 use report::{Outcome, Report, shown};
 use std::process::ExitCode;
@@ -118,8 +120,10 @@ fn ci(workspace: &Workspace, report: &mut Report) {
             let name = format!("qemu {} on {cpus}", arch.name());
             report.step(&name, || qemu::run(workspace, &Boot::with(arch, cpus)));
         }
-        let name = format!("qemu {} reports a mistake", arch.name());
-        report.step(&name, || qemu::run(workspace, &Boot::with_mistake(arch)));
+        for fault in Fault::ALL {
+            let name = format!("qemu {} with {}", arch.name(), fault.title());
+            report.step(&name, || qemu::run(workspace, &fault.machine(arch)));
+        }
     }
     tsan(workspace, report);
     report.step("verify", || verify::run(workspace));

@@ -1,8 +1,9 @@
 //! Builds the kernel for bare metal and boots it in QEMU.
-use crate::qemu_state::where_it_hangs;
+use crate::fault::{End, Fault, Shortage, shortage};
+use crate::qemu_state::{loaded_bytes, where_it_hangs};
 use crate::report::{Outcome, shown};
 use crate::workspace::{Workspace, is_on_path};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -45,27 +46,46 @@ pub struct Boot {
     /// How many times in a row it boots; the first failure ends it
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub times: u32,
-    /// Has the kernel make a mistake, which it is to report with the walk of the address
-    #[arg(long)]
-    pub mistake: bool,
+    /// Has something go wrong, on the smallest machine for it, of which the kernel must say what it is
+    #[arg(long, value_enum)]
+    pub fault: Option<Fault>,
+    /// Has QEMU count instructions, on one processor: figures are then instructions, and the same each time
+    #[arg(long, conflicts_with_all = ["cpus", "fault"])]
+    pub count_instructions: bool,
 }
 
 impl Boot {
     /// The machine that CI boots.
     pub fn with(arch: Arch, cpus: u32) -> Boot {
         let (memory, append) = ("512M".into(), String::new());
-        Boot { arch, cpus, memory, timeout: 300, append, times: 1, mistake: false }
-    }
-
-    /// The same, with a kernel that makes a mistake.
-    pub fn with_mistake(arch: Arch) -> Boot {
-        Boot { mistake: true, ..Boot::with(arch, 1) }
+        let (fault, count_instructions) = (None, false);
+        Boot { arch, cpus, memory, timeout: 300, append, times: 1, fault, count_instructions }
     }
 
     /// What the kernel is told.
     fn command_line(&self) -> String {
-        let mistake = if self.mistake { "mistake=1 " } else { "" };
-        format!("{mistake}{}", self.append)
+        let fault = self.fault.and_then(Fault::word).map_or(String::new(), |word| format!("fault={word} "));
+        let instructions = if self.count_instructions { "instructions=1 " } else { "" };
+        format!("{fault}{instructions}{}", self.append)
+    }
+
+    /// How instructions are carried out.
+    fn accelerator(&self) -> &'static [&'static str] {
+        match self.count_instructions {
+            // A nanosecond of the machine's time for each.
+            true => &["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"],
+            false => &["-accel", "tcg,thread=multi"],
+        }
+    }
+
+    /// How the kernel said that it ended.
+    fn end(&self, code: Option<i32>, lines: &[String]) -> Option<End> {
+        let said = |verdict: &str| lines.iter().any(|line| line.starts_with(verdict));
+        match code? {
+            code if code == self.arch.success() && last(lines) == "verdict: PASSED" => Some(End::Passed),
+            code if code == self.arch.failure() && said("verdict: FAILED") => Some(End::Failed),
+            _ => None,
+        }
     }
 }
 
@@ -211,23 +231,104 @@ pub fn run(workspace: &Workspace, boot: &Boot) -> Result<Outcome> {
     if let Some(missing) = missing(workspace, boot.arch)? {
         return Ok(Outcome::Skipped(missing));
     }
+    // Those that wait would be counted as well.
+    let cpus = if boot.count_instructions { 1 } else { boot.cpus };
+    let boot = &Boot { cpus, ..boot.clone() };
     let mut build = cargo_for(workspace, boot.arch, "build")?;
     let kernel = workspace.target.join("bare").join(boot.arch.target()).join("release/vellum-kernel");
     match shown(build.args(["--package", "vellum-kernel"]))? {
-        Outcome::Passed(_) => start_each(workspace, boot, &kernel),
+        Outcome::Passed(_) => match boot.fault {
+            None => start_each(workspace, boot, &kernel),
+            Some(Fault::Allocation) => fail_each_allocation(workspace, boot.arch, &kernel),
+            Some(fault) => start_with(workspace, boot.arch, fault, &kernel),
+        },
         other => Ok(other),
     }
 }
 
 /// Boots as often as is wanted, until a boot fails.
 fn start_each(workspace: &Workspace, boot: &Boot, kernel: &Path) -> Result<Outcome> {
-    for time in 1..boot.times {
-        match start(workspace, boot, kernel)? {
-            Outcome::Passed(_) => println!("   boot {time} of {} passed", boot.times),
-            other => return Ok(other),
+    let mut outcome = Outcome::Skipped("no boot was wanted".into());
+    for time in 1..=boot.times {
+        let ended = start(workspace, boot, kernel, Voice::Heard)?;
+        outcome = match ended.end(boot) {
+            Some(End::Passed) => Outcome::Passed(summary(boot, &ended, kernel)?),
+            _ => Outcome::Failed(ended.complaint()),
+        };
+        if !matches!(outcome, Outcome::Passed(_)) {
+            break;
+        }
+        if boot.times > 1 {
+            println!("   boot {time} of {} passed", boot.times);
         }
     }
-    start(workspace, boot, kernel)
+    Ok(outcome)
+}
+
+/// What is said of a boot that passed.
+fn summary(boot: &Boot, ended: &Ended, kernel: &Path) -> Result<String> {
+    let image = std::fs::read(kernel)?;
+    let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+    let loaded = loaded_bytes(&image).context("the kernel is an ELF file")?;
+    Ok(format!(
+        "{} on {} processors in {}; kernel of {}, {} of them without what is for debuggers",
+        boot.arch.name(),
+        boot.cpus,
+        crate::report::seconds(ended.took),
+        megabytes(image.len() as u64),
+        megabytes(loaded),
+    ))
+}
+
+/// Boots with something that goes wrong.
+fn start_with(workspace: &Workspace, arch: Arch, fault: Fault, kernel: &Path) -> Result<Outcome> {
+    let boot = fault.machine(arch);
+    let ended = start(workspace, &boot, kernel, Voice::Heard)?;
+    let (end, parts) = fault.outcome(arch);
+    let said = |part: &&str| ended.lines.iter().any(|line| line.contains(*part));
+    if ended.end(&boot) != Some(end) {
+        return Ok(Outcome::Failed(ended.complaint()));
+    }
+    Ok(match parts.iter().find(|part| !said(part)) {
+        None => Outcome::Passed(format!(
+            "{}: as it should end, in {}",
+            fault.title(),
+            crate::report::seconds(ended.took)
+        )),
+        Some(part) => Outcome::Failed(format!("the kernel did not say \"{part}\"")),
+    })
+}
+
+/// Boots again and again, each time with another allocation that fails: with gaps until there are no more, and then without
+/// in the last gap.
+fn fail_each_allocation(workspace: &Workspace, arch: Arch, kernel: &Path) -> Result<Outcome> {
+    let fail = |nth| fail_allocation(workspace, arch, kernel, nth);
+    let (mut named, mut next) = (0, 1);
+    while fail(next)? == Shortage::Named {
+        (named, next) = (next, next + 1 + next / 16);
+    }
+    while named + 1 < next && fail(named + 1)? == Shortage::Named {
+        named += 1;
+    }
+    Ok(match named {
+        ..5 => Outcome::Failed(format!("{named} allocations are too few")),
+        _ => Outcome::Passed(format!("{named} allocations")),
+    })
+}
+
+/// Boots with one allocation that fails.
+fn fail_allocation(workspace: &Workspace, arch: Arch, kernel: &Path, nth: u32) -> Result<Shortage> {
+    let machine = Fault::Allocation.machine(arch);
+    let boot = Boot { append: format!("nth={nth}"), ..machine };
+    let ended = start(workspace, &boot, kernel, Voice::Silent)?;
+    let shortage = shortage(ended.end(&boot), &ended.lines);
+    if shortage == Shortage::Unexplained {
+        ended.lines.iter().for_each(|line| println!("   | {line}"));
+        bail!("allocation {nth}: {}", ended.complaint());
+    }
+    let mut lines = ended.lines.iter().filter(|line| *line != "verdict: PASSED");
+    println!("   allocation {nth}: {}", lines.next_back().map_or("", String::as_str));
+    Ok(shortage)
 }
 
 /// Runs clippy over the kernel, warnings denied.
@@ -238,32 +339,65 @@ pub fn lint(workspace: &Workspace, arch: Arch) -> Result<Outcome> {
     shown(cargo_for(workspace, arch, "clippy")?.args(["--", "-D", "warnings"]))
 }
 
-fn start(workspace: &Workspace, boot: &Boot, kernel: &Path) -> Result<Outcome> {
+/// Whether the serial output is shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Voice {
+    Heard,
+    Silent,
+}
+
+/// A boot that is over.
+struct Ended {
+    /// QEMU's exit code; none where it hung or was killed.
+    code: Option<i32>,
+    lines: Vec<String>,
+    hung: bool,
+    took: Duration,
+}
+
+impl Ended {
+    fn end(&self, boot: &Boot) -> Option<End> {
+        boot.end(self.code, &self.lines)
+    }
+
+    /// What is said where it is not as it should be.
+    fn complaint(&self) -> String {
+        let last = last(&self.lines);
+        match self.code {
+            _ if self.hung => format!("hangs after: {last}"),
+            Some(code) => format!("QEMU ended with code {code} after: {last}"),
+            None => format!("QEMU ended with a signal after: {last}"),
+        }
+    }
+}
+
+fn start(workspace: &Workspace, boot: &Boot, kernel: &Path, voice: Voice) -> Result<Ended> {
     let monitor = workspace.target.join(format!("bare/monitor-{}", std::process::id()));
     let mut qemu = Command::new(boot.arch.qemu());
-    qemu.args(boot.arch.machine()).args(["-accel", "tcg,thread=multi", "-nodefaults", "-no-reboot"]);
+    qemu.args(boot.arch.machine()).args(boot.accelerator()).args(["-nodefaults", "-no-reboot"]);
     qemu.args(["-display", "none", "-serial", "stdio", "-smp", &boot.cpus.to_string(), "-m", &boot.memory]);
     qemu.arg("-monitor").arg(format!("unix:{},server=on,wait=off", monitor.display()));
     qemu.arg("-append").arg(boot.command_line()).arg("-kernel").arg(kernel);
-    println!("   {} with {} processors and {} of memory", boot.arch.qemu(), boot.cpus, boot.memory);
+    if voice == Voice::Heard {
+        println!("   {} with {} processors and {} of memory", boot.arch.qemu(), boot.cpus, boot.memory);
+    }
     let start = Instant::now();
     let mut child = qemu.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context(boot.arch.qemu())?;
     let lines = lines_of(&mut child)?;
-    let shown = show(&lines, start + Duration::from_secs(boot.timeout));
-    let outcome = match shown {
-        Ok(lines) => verdict(boot, child.wait()?.code(), &lines, start),
+    let (lines, hung) = match show(&lines, start + Duration::from_secs(boot.timeout), voice) {
+        Ok(lines) => (lines, false),
         Err(lines) => {
             let places = where_it_hangs(&monitor, kernel);
             child.kill()?;
-            child.wait()?;
             println!("   no end after {} seconds; the processors are at", boot.timeout);
             places.iter().for_each(|place| println!("     {place}"));
-            Outcome::Failed(format!("hangs after: {}", last(&lines)))
+            (lines, true)
         }
     };
+    let code = child.wait()?.code();
     // QEMU removes it where it ends by itself.
     let _ = std::fs::remove_file(&monitor);
-    Ok(outcome)
+    Ok(Ended { code, lines, hung, took: start.elapsed() })
 }
 
 /// Reads the child's output in a thread of its own, so that waiting for a line can end.
@@ -285,12 +419,14 @@ fn lines_of(child: &mut Child) -> Result<Receiver<String>> {
 }
 
 /// Prints lines until there are no more; gives them, as an error if time is up before.
-fn show(lines: &Receiver<String>, end: Instant) -> Result<Vec<String>, Vec<String>> {
+fn show(lines: &Receiver<String>, end: Instant, voice: Voice) -> Result<Vec<String>, Vec<String>> {
     let mut all = Vec::new();
     loop {
         match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
             Ok(line) => {
-                println!("   | {line}");
+                if voice == Voice::Heard {
+                    println!("   | {line}");
+                }
                 all.push(line);
             }
             Err(RecvTimeoutError::Disconnected) => return Ok(all),
@@ -302,22 +438,4 @@ fn show(lines: &Receiver<String>, end: Instant) -> Result<Vec<String>, Vec<Strin
 /// The last line that says something.
 fn last(lines: &[String]) -> &str {
     lines.iter().rev().find(|line| !line.is_empty()).map_or("nothing was printed", String::as_str)
-}
-
-/// What the kernel says of a mistake: the fault, where it was, and the way to the address.
-const REPORT: [&str; 4] = ["page fault in the kernel: ", "  on CPU 0, at ", "    level ", "verdict: FAILED"];
-
-fn verdict(boot: &Boot, code: Option<i32>, lines: &[String], start: Instant) -> Outcome {
-    let took = crate::report::seconds(start.elapsed());
-    let passed = if boot.mistake {
-        let said = |part: &&str| lines.iter().any(|line| line.starts_with(part));
-        code == Some(boot.arch.failure()) && REPORT.iter().all(said)
-    } else {
-        code == Some(boot.arch.success()) && last(lines) == "verdict: PASSED"
-    };
-    if passed {
-        return Outcome::Passed(format!("{} on {} processors, {took}", boot.arch.name(), boot.cpus));
-    }
-    let code = code.map_or("a signal".to_owned(), |code| format!("code {code}"));
-    Outcome::Failed(format!("QEMU ended with {code} after: {}", last(lines)))
 }

@@ -96,6 +96,23 @@ fn readable(name: &str) -> String {
     parts.join("::")
 }
 
+/// The bytes of an image that are put into memory from it.
+pub fn loaded_bytes(image: &[u8]) -> Option<u64> {
+    const LOAD: u64 = 1;
+    let number = |at: usize, len: usize| {
+        let bytes = image.get(at..at + len)?;
+        Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    };
+    let (segments, size) = (number(32, 8)? as usize, number(54, 2)? as usize);
+    let mut loaded = 0;
+    for at in (0..number(56, 2)? as usize).map(|n| segments + n * size) {
+        if number(at, 4)? == LOAD {
+            loaded += number(at + 32, 8)?;
+        }
+    }
+    Some(loaded)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,5 +135,6 @@ mod tests {
     fn what_is_no_image_has_no_symbols() {
         assert_eq!(symbols(b"no image"), None);
         assert_eq!(symbols(&[0; 64]), None);
+        assert_eq!(loaded_bytes(b"no image"), None);
     }
 }

@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "vouches for the memory that the library starts on")]
 use crate::arch;
 use crate::console::println;
+use crate::faults;
 use core::fmt;
 use vellum::boot::{
     EarlyAllocator, MAX_REGIONS, MapError, MemoryMap, MemoryRegion, MemoryRegionType, metadata_frames,
@@ -22,6 +23,8 @@ const MOST_COMMAND_LINE: usize = 256;
 /// What the firmware and the loader say of the machine.
 pub struct Firmware {
     regions: [MemoryRegion; MAX_REGIONS],
+    /// Which of them are parts of others by their nature.
+    is_part: [bool; MAX_REGIONS],
     nr_regions: usize,
     hardware: [u32; MAX_CPUS],
     nr_processors: usize,
@@ -42,6 +45,10 @@ pub enum FirmwareError {
     NoProcessors,
     /// The memory map is too long.
     Map(MapError),
+    /// The kernel is running at an address where it has no memory for it: something else, or nothing at all.
+    NotForKernel(Paddr, Option<MemoryRegionType>),
+    /// No memory of it is usable beside the kernel.
+    NothingUsable,
 }
 
 impl fmt::Display for FirmwareError {
@@ -52,6 +59,13 @@ impl fmt::Display for FirmwareError {
             FirmwareError::NoMemoryMap => f.write_str("it has no memory map"),
             FirmwareError::NoProcessors => f.write_str("it lists no processors"),
             FirmwareError::Map(error) => error.fmt(f),
+            FirmwareError::NotForKernel(pa, Some(kind)) => {
+                write!(f, "it says {kind:?} of {pa}, where the kernel is")
+            }
+            FirmwareError::NotForKernel(pa, None) => {
+                write!(f, "it has no memory at {pa}, where the kernel is")
+            }
+            FirmwareError::NothingUsable => f.write_str("no memory of it is usable beside the kernel"),
         }
     }
 }
@@ -60,6 +74,7 @@ impl Default for Firmware {
     fn default() -> Firmware {
         Firmware {
             regions: [MemoryRegion::new(Paddr(0), 0, MemoryRegionType::Reserved); MAX_REGIONS],
+            is_part: [false; MAX_REGIONS],
             nr_regions: 0,
             hardware: [0; MAX_CPUS],
             nr_processors: 0,
@@ -70,6 +85,13 @@ impl Default for Firmware {
 }
 
 impl Firmware {
+    /// Notes what a part of memory is used for, that was or will be said to be usable as a whole.
+    pub fn add_part(&mut self, region: MemoryRegion) -> Result<(), FirmwareError> {
+        self.add(region)?;
+        self.is_part[self.nr_regions - 1] = true;
+        Ok(())
+    }
+
     /// Notes what a range of memory is good for.
     pub fn add(&mut self, region: MemoryRegion) -> Result<(), FirmwareError> {
         let full = FirmwareError::Map(MapError::TooManyRegions { capacity: MAX_REGIONS });
@@ -105,6 +127,50 @@ impl Firmware {
         &self.hardware[..self.nr_processors]
     }
 
+    /// Lists what was said.
+    pub fn regions(&self) -> &[MemoryRegion] {
+        &self.regions[..self.nr_regions]
+    }
+
+    /// Makes one map of what was said, and says where it contradicts itself.
+    fn memory_map(&self) -> Result<MemoryMap, FirmwareError> {
+        let said =
+            self.regions().iter().zip(&self.is_part).filter(|(_, is_part)| !**is_part).map(|(said, _)| said);
+        for (n, one) in said.clone().enumerate() {
+            for other in said.clone().skip(n + 1).filter(|other| other.kind != one.kind) {
+                let (start, end) = (one.base.max(other.base), one.end().min(other.end()));
+                if start < end {
+                    let (start, end, counts) = (start.0, end.0, one.kind.max(other.kind));
+                    let (one, other) = (one.kind, other.kind);
+                    println!(
+                        "boot: {start:#014x}-{end:#014x} is {one:?} and {other:?}, and counts as {counts:?}"
+                    );
+                }
+            }
+        }
+        self.expect_room_for_kernel()?;
+        let map = MemoryMap::from_regions(self.regions()).map_err(FirmwareError::Map)?;
+        if map.usable().next().is_none() { Err(FirmwareError::NothingUsable) } else { Ok(map) }
+    }
+
+    /// Looks whether the kernel is in memory that would be usable without it.
+    fn expect_room_for_kernel(&self) -> Result<(), FirmwareError> {
+        let mut others = self.regions;
+        for region in others.iter_mut().filter(|region| region.kind == MemoryRegionType::Kernel) {
+            region.len = 0;
+        }
+        let others = MemoryMap::from_regions(&others[..self.nr_regions]).map_err(FirmwareError::Map)?;
+        for image in self.regions().iter().filter(|region| region.kind == MemoryRegionType::Kernel) {
+            for pa in (image.base.0..image.end().0).step_by(PAGE_SIZE).map(Paddr) {
+                match others.kind_of(pa) {
+                    Some(MemoryRegionType::Usable) => {}
+                    kind => return Err(FirmwareError::NotForKernel(pa, kind)),
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the command line.
     pub fn command_line(&self) -> &str {
         core::str::from_utf8(&self.command_line[..self.command_line_len]).unwrap_or("")
@@ -114,20 +180,28 @@ impl Firmware {
 /// The command line, for whoever looks for an option.
 static OPTIONS: Once<([u8; MOST_COMMAND_LINE], usize)> = Once::new();
 
-/// The number that the command line gives an option, as `name=number`.
-pub fn option(name: &str) -> Option<u64> {
+/// The word that the command line gives an option, as `name=word`.
+pub fn word(name: &str) -> Option<&'static str> {
     let (bytes, len) = OPTIONS.get()?;
     let words = core::str::from_utf8(&bytes[..*len]).ok()?.split_whitespace();
-    words.filter_map(|word| word.split_once('=')).find(|(key, _)| *key == name)?.1.parse().ok()
+    Some(words.filter_map(|word| word.split_once('=')).find(|(key, _)| *key == name)?.1)
 }
 
+/// The number that the command line gives an option, as `name=number`.
+pub fn option(name: &str) -> Option<u64> {
+    word(name)?.parse().ok()
+}
+
+/// Frames that are free after booting, at least: what the checks need.
+const LEAST_FREE: usize = 2000;
+
 /// Brings the library up on the first processor: from here on there are frames, a heap, and spaces.
-pub fn bring_up(firmware: &Firmware) {
+pub fn bring_up(firmware: &mut Firmware) {
     println!("vellum: booting with \"{}\"", firmware.command_line());
     // Nobody else sets it.
     let _ = OPTIONS.set((firmware.command_line, firmware.command_line_len));
     bare::power_on(firmware.processors().len().max(1), crate::halted);
-    let map = match MemoryMap::from_regions(&firmware.regions[..firmware.nr_regions]) {
+    let map = match faults::in_map(firmware).and_then(|()| firmware.memory_map()) {
         Ok(map) => map,
         Err(error) => panic!("the memory map cannot be used: {error}"),
     };
@@ -145,10 +219,14 @@ pub fn bring_up(firmware: &Firmware) {
     if let Err(error) = unsafe { allocator::init(early) } {
         panic!("there is no frame allocator: {error}");
     }
+    faults::in_allocations();
     start_kernel_space(metadata, end);
     let reclaimed = allocator::reclaim_boot_memory();
     let free = allocator::statistics().map_or(0, |statistics| statistics.free);
     println!("boot: {free} frames free, {reclaimed} of them the firmware's before");
+    if free < LEAST_FREE {
+        panic!("not enough memory: {free} frames are free after booting, and {LEAST_FREE} are needed");
+    }
 }
 
 /// Has the boot tables show the metadata region at its address; returns where it is.

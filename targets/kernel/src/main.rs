@@ -14,6 +14,7 @@ mod arch;
 mod boot;
 mod check;
 mod console;
+mod faults;
 mod heap;
 mod processors;
 mod report;
@@ -26,11 +27,12 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use vellum_machine::cpu::{self, CpuId};
 
 /// The life of the first processor.
-fn main(firmware: Firmware) -> ! {
+fn main(mut firmware: Firmware) -> ! {
     let start = arch::ticks();
-    boot::bring_up(&firmware);
+    boot::bring_up(&mut firmware);
     processors::start_all(&firmware);
     println!("boot: {} processors up after {} ticks", cpu::count(), arch::ticks() - start);
+    faults::after_boot();
     check::run_all();
     finish()
 }

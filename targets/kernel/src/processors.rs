@@ -35,18 +35,20 @@ pub fn start_all(firmware: &Firmware) {
             Err(error) => panic!("no memory for the stack of processor {cpu}: {error}"),
         };
         arch::start_processor(cpu, hardware, Vaddr(LINEAR_MAP_BASE + stack.end.0));
-        wait_for(number, || panic!("processor {cpu} (hardware number {hardware}) does not come up"));
+        wait_for(number, arch::START_PATIENCE, || {
+            panic!("processor {cpu} (hardware number {hardware}) does not come up")
+        });
         println!("boot: processor {cpu} is up, hardware number {hardware}");
     }
     ARRIVED.store(0, Ordering::Relaxed);
 }
 
-/// Waits until so many have arrived.
-fn wait_for(number: usize, too_long: impl Fn()) {
+/// Waits until so many have arrived, for so many ticks.
+fn wait_for(number: usize, patience: u64, too_long: impl Fn()) {
     let start = arch::ticks();
     // Acquire: pairs with the Release in `work`.
     while ARRIVED.load(Ordering::Acquire) != number {
-        if arch::ticks().wrapping_sub(start) > arch::PATIENCE {
+        if arch::ticks().wrapping_sub(start) > patience {
             too_long();
         }
         cpu::relax();
@@ -86,7 +88,7 @@ pub fn on_all(f: impl Fn(CpuId) + Send + Sync + 'static) {
     let reached = vellum_machine::ipi::call_on(others, |_| {}, 0);
     assert_eq!(reached, others, "every processor that was started can be called");
     f(cpu::current());
-    wait_for(others.len(), || {
+    wait_for(others.len(), arch::PATIENCE, || {
         panic!("{} of {} processors did their work", ARRIVED.load(Ordering::Relaxed), others.len())
     });
     *WORK.lock() = None;

@@ -80,6 +80,11 @@ pub fn exit(success: bool) -> ! {
         };
     }
     sbi::shut_down(!success);
+    halt()
+}
+
+/// Waits for good, with interrupts off.
+pub fn halt() -> ! {
     loop {
         // SAFETY: waits, with interrupts off.
         unsafe { asm!("csrci sstatus, 2", "wfi", options(nostack)) };

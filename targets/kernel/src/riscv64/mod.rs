@@ -51,6 +51,9 @@ const IMAGE: usize = KERNEL_BASE + if riscv64::LEVELS == 3 { 192 << 30 } else { 
 /// Turns of the counter in which another processor is expected to do its part: 300 seconds at QEMU's 10 MHz.
 pub const PATIENCE: u64 = 3_000_000_000;
 
+/// The same for one that is to come up: 10 seconds.
+pub const START_PATIENCE: u64 = 100_000_000;
+
 /// Where the first hart comes from boot code, on the boot stack, with interrupts off.
 #[unsafe(no_mangle)]
 extern "C" fn boot_processor(hart: usize, tree: usize) -> ! {
@@ -71,6 +74,9 @@ extern "C" fn other_processor(hart: usize, stack_end: usize) -> ! {
     // SAFETY: `start_processor` put the number there.
     let number = unsafe { machine::number_on_stack(stack_end) };
     let cpu = CpuId::new(number).expect("start_processor passes a processor's number");
+    if crate::faults::halts(cpu) {
+        machine::halt();
+    }
     // SAFETY: as for the first one; `start_processor` starts each once.
     unsafe { bare::arrive(cpu, hart as u32) };
     traps::init();
@@ -84,6 +90,22 @@ pub fn after_kernel_space() {
     machine::map_image();
     crate::boot::enter_kernel_space();
     traps::interrupts_on();
+}
+
+/// A counter of instructions, where the machine counts them.
+pub fn instructions() -> u64 {
+    let instructions;
+    // SAFETY: the firmware lets the kernel read the counter.
+    unsafe { asm!("rdinstret {}", out(reg) instructions, options(nomem, nostack, preserves_flags)) };
+    instructions
+}
+
+/// Carries out so many instructions; an even number.
+pub fn spend_instructions(count: u64) {
+    // SAFETY: counts down.
+    unsafe {
+        asm!("2: addi {0}, {0}, -1", "bnez {0}, 2b", inout(reg) count / 2 => _, options(nomem, nostack))
+    };
 }
 
 /// A counter that goes up with time.

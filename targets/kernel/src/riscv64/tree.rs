@@ -29,7 +29,7 @@ pub unsafe fn read(hart: u32, at: usize) -> Result<Firmware, FirmwareError> {
     let bytes = unsafe { core::slice::from_raw_parts(start, len) };
     let tree = Fdt::new(bytes).map_err(|_| FirmwareError::NoProcessors)?;
     let mut firmware = Firmware::default();
-    firmware.add(MemoryRegion::new(Paddr(at), len, MemoryRegionType::Reclaimable))?;
+    firmware.add_part(MemoryRegion::new(Paddr(at), len, MemoryRegionType::Reclaimable))?;
     find_memory(&tree, &mut firmware)?;
     find_harts(&tree, hart, &mut firmware)?;
     if let Some(chosen) = tree.find_node("/chosen") {
@@ -59,15 +59,15 @@ fn find_memory(tree: &Fdt<'_>, firmware: &mut Firmware) -> Result<(), FirmwareEr
     }
     for range in tree.memory_reservations() {
         let (base, len) = (range.address().addr(), range.size());
-        firmware.add(MemoryRegion::new(Paddr(base), len, MemoryRegionType::Reserved))?;
+        firmware.add_part(MemoryRegion::new(Paddr(base), len, MemoryRegionType::Reserved))?;
     }
     for node in tree.find_node("/reserved-memory").into_iter().flat_map(|node| node.children()) {
         for (base, len) in regions(node) {
-            firmware.add(MemoryRegion::new(Paddr(base), len, MemoryRegionType::Reserved))?;
+            firmware.add_part(MemoryRegion::new(Paddr(base), len, MemoryRegionType::Reserved))?;
         }
     }
     let [start, end] = [paddr(&raw const symbols::image_start), paddr(&raw const symbols::image_end)];
-    firmware.add(MemoryRegion::new(start, end.0 - start.0, MemoryRegionType::Kernel))?;
+    firmware.add_part(MemoryRegion::new(start, end.0 - start.0, MemoryRegionType::Kernel))?;
     if any { Ok(()) } else { Err(FirmwareError::NoMemoryMap) }
 }
 
@@ -90,7 +90,7 @@ fn find_modules(chosen: FdtNode<'_, '_>, firmware: &mut Firmware) -> Result<(), 
     let address = |name| chosen.property(name).and_then(|property| property.as_usize());
     if let (Some(start), Some(end)) = (address("linux,initrd-start"), address("linux,initrd-end")) {
         let len = end.saturating_sub(start);
-        firmware.add(MemoryRegion::new(Paddr(start), len, MemoryRegionType::Module))?;
+        firmware.add_part(MemoryRegion::new(Paddr(start), len, MemoryRegionType::Module))?;
     }
     Ok(())
 }

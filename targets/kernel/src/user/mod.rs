@@ -4,6 +4,8 @@ mod elf;
 mod fault;
 mod process;
 
+pub use areas::{Area, Areas};
+pub use fault::{Counts, resolve, share};
 pub use process::{Ended, Process, Voice, run_queued, something_queued};
 
 /// The program, which is built with the kernel.

@@ -90,6 +90,11 @@ pub fn exit(success: bool) -> ! {
     let code = if success { 0x10 } else { 0x11 };
     // SAFETY: the device ends QEMU; elsewhere nothing listens there.
     unsafe { port::write_long(PORT, code) };
+    halt()
+}
+
+/// Waits for good, with interrupts off.
+pub fn halt() -> ! {
     loop {
         // SAFETY: waits, with interrupts off.
         unsafe { core::arch::asm!("cli", "hlt") };

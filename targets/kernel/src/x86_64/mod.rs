@@ -10,7 +10,7 @@ mod pvh;
 pub mod serial;
 mod traps;
 
-use core::arch::global_asm;
+use core::arch::{asm, global_asm};
 use vellum_machine::arch::{bare, x86_64::apic};
 use vellum_machine::cpu::CpuId;
 
@@ -45,6 +45,9 @@ pub const IMAGE: usize = 0xffff_8400_0000_0000;
 /// Turns of the counter in which another processor is expected to do its part.
 pub const PATIENCE: u64 = 20_000_000_000;
 
+/// The same for one that is to come up.
+pub const START_PATIENCE: u64 = PATIENCE;
+
 /// Where the kernel sees the registers of the local APIC: in kernel space, above the image.
 const APIC_AT: usize = IMAGE + (1 << 38);
 
@@ -68,6 +71,9 @@ extern "C" fn boot_processor(info: usize) -> ! {
 #[unsafe(no_mangle)]
 extern "C" fn other_processor(number: usize) -> ! {
     let cpu = CpuId::new(number as u32).expect("start_processor passes a processor's number");
+    if crate::faults::halts(cpu) {
+        machine::halt();
+    }
     // SAFETY: as for the first one; `start_processor` starts each once.
     unsafe { bare::arrive(cpu, machine::hardware_id(cpu)) };
     descriptors::load(cpu);
@@ -84,6 +90,18 @@ pub fn after_kernel_space() {
     crate::boot::enter_kernel_space();
     apic::enable();
     interrupts_on();
+}
+
+/// A counter of instructions, where the machine counts them.
+pub fn instructions() -> u64 {
+    // QEMU has an instruction take a nanosecond, and this counter go up with each.
+    ticks()
+}
+
+/// Carries out so many instructions; an even number.
+pub fn spend_instructions(count: u64) {
+    // SAFETY: counts down.
+    unsafe { asm!("2: dec {0}", "jnz 2b", inout(reg) count / 2 => _, options(nomem, nostack)) };
 }
 
 /// A counter that goes up with time.

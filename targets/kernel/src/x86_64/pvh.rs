@@ -79,14 +79,14 @@ pub unsafe fn read(info: usize) -> Result<Firmware, FirmwareError> {
         let module: Module = unsafe { peek(start.modules + n * size_of::<Module>() as u64) }?;
         let region =
             MemoryRegion::new(Paddr(module.base as usize), module.len as usize, MemoryRegionType::Module);
-        firmware.add(region)?;
+        firmware.add_part(region)?;
     }
     let image_start = (&raw const symbols::image_start).addr() - IMAGE;
     let image_end = (&raw const symbols::image_end).addr() - IMAGE;
     let image = MemoryRegion::new(Paddr(image_start), image_end - image_start, MemoryRegionType::Kernel);
-    firmware.add(image)?;
+    firmware.add_part(image)?;
     // What lies below 1 MiB: the firmware's, the loader's, and the code with which other processors begin.
-    firmware.add(MemoryRegion::new(Paddr(0), 256 * PAGE_SIZE, MemoryRegionType::Reserved))?;
+    firmware.add_part(MemoryRegion::new(Paddr(0), 256 * PAGE_SIZE, MemoryRegionType::Reserved))?;
     firmware.read_command_line(|n| {
         // SAFETY: as above.
         unsafe { peek(start.command_line + n as u64) }
