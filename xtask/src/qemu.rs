@@ -57,7 +57,9 @@ pub struct Boot {
 impl Boot {
     /// The machine that CI boots.
     pub fn with(arch: Arch, cpus: u32) -> Boot {
-        let (memory, append) = ("512M".into(), String::new());
+        // On x86-64 a part of the larger one lies above 4 GiB; it has a page of 1 GiB.
+        let memory = if cpus == 4 { "3G" } else { "512M" };
+        let (memory, append) = (memory.into(), String::new());
         let (fault, count_instructions) = (None, false);
         Boot { arch, cpus, memory, timeout: 300, append, times: 1, fault, count_instructions }
     }

@@ -2,10 +2,13 @@
 use crate::Machine;
 use crate::support::*;
 use core::ops::Range;
-use vellum::space::{Access, USER_TOP, VmSpace, VmSpaceError};
+use vellum::space::{Access, VmSpace, VmSpaceError};
 use vellum_machine::addr::{PAGE_SIZE, Vaddr};
 
-const TOP_PAGE: Vaddr = Vaddr(USER_TOP.0 - PAGE_SIZE);
+/// The last page of user space.
+fn top_page() -> Vaddr {
+    Vaddr(user_top().0 - PAGE_SIZE)
+}
 
 fn range(start: usize, end: usize) -> Range<Vaddr> {
     Vaddr(start)..Vaddr(end)
@@ -30,8 +33,8 @@ pub fn ranges_of_cursors(machine: &dyn Machine) {
             assert!(matches!(refused(&space, bad), VmSpaceError::NotAligned { .. }));
         }
         for bad in [
-            range(TOP_PAGE.0, USER_TOP.0 + PAGE_SIZE),
-            range(USER_TOP.0, USER_TOP.0 + PAGE_SIZE),
+            range(top_page().0, user_top().0 + PAGE_SIZE),
+            range(user_top().0, user_top().0 + PAGE_SIZE),
             range(0xffff_8000_0000_0000, 0xffff_8000_0000_1000),
             range(0, usize::MAX & !(PAGE_SIZE - 1)),
         ] {
@@ -53,13 +56,13 @@ pub fn ranges_of_cursors(machine: &dyn Machine) {
 pub fn the_whole_of_user_space_is_a_range(machine: &dyn Machine) {
     on_first(machine, || {
         let space = active_space();
-        let whole = range(0, USER_TOP.0);
+        let whole = range(0, user_top().0);
         let mut cursor = space.cursor_mut(whole.clone()).unwrap();
         cursor.map(new_item(Access::RW)).unwrap();
-        cursor.jump(TOP_PAGE).unwrap();
+        cursor.jump(top_page()).unwrap();
         cursor.map(new_item(Access::RW)).unwrap();
-        assert_eq!(cursor.virt_addr(), USER_TOP);
-        assert_eq!(cursor.query().err(), Some(VmSpaceError::OutOfRange { va: USER_TOP }));
+        assert_eq!(cursor.virt_addr(), user_top());
+        assert_eq!(cursor.query().err(), Some(VmSpaceError::OutOfRange { va: user_top() }));
         let spare = new_item(Access::RW);
         let paddr = spare.frames.start_paddr();
         let refused = cursor.map(spare).unwrap_err();
@@ -67,10 +70,10 @@ pub fn the_whole_of_user_space_is_a_range(machine: &dyn Machine) {
         assert_eq!(refused.item.frames.start_paddr(), paddr);
         drop(cursor);
         store(Vaddr(0), 1).unwrap();
-        store(Vaddr(USER_TOP.0 - 8), 2).unwrap();
+        store(Vaddr(user_top().0 - 8), 2).unwrap();
         let mut cursor = space.cursor_mut(whole).unwrap();
-        assert_eq!(cursor.unmap(USER_TOP.0), Ok(2));
-        assert_eq!(cursor.virt_addr(), USER_TOP);
+        assert_eq!(cursor.unmap(user_top().0), Ok(2));
+        assert_eq!(cursor.virt_addr(), user_top());
     });
 }
 
@@ -108,7 +111,7 @@ pub fn jumps_of_a_cursor(machine: &dyn Machine) {
     on_first(machine, || {
         let space = VmSpace::new().unwrap();
         let mut cursor = space.cursor(pages(2..6)).unwrap();
-        for va in [page(1), page(7), Vaddr(0), USER_TOP, Vaddr(usize::MAX & !(PAGE_SIZE - 1))] {
+        for va in [page(1), page(7), Vaddr(0), user_top(), Vaddr(usize::MAX & !(PAGE_SIZE - 1))] {
             assert_eq!(cursor.jump(va), Err(VmSpaceError::OutOfRange { va }));
         }
         for va in [Vaddr(page(3).0 + 1), Vaddr(usize::MAX)] {
@@ -129,15 +132,15 @@ pub fn ranges_of_readers_and_writers(machine: &dyn Machine) {
             (Vaddr(usize::MAX), 0, VmSpaceError::Empty { va: Vaddr(usize::MAX) }),
             (Vaddr(usize::MAX), 1, VmSpaceError::Overflow { va: Vaddr(usize::MAX), len: 1 }),
             (Vaddr(8), usize::MAX, VmSpaceError::Overflow { va: Vaddr(8), len: usize::MAX }),
-            (TOP_PAGE, PAGE_SIZE + 1, VmSpaceError::OutOfRange { va: USER_TOP }),
-            (Vaddr(0), usize::MAX, VmSpaceError::OutOfRange { va: USER_TOP }),
+            (top_page(), PAGE_SIZE + 1, VmSpaceError::OutOfRange { va: user_top() }),
+            (Vaddr(0), usize::MAX, VmSpaceError::OutOfRange { va: user_top() }),
             (Vaddr(0xffff_8000_0000_0000), 8, VmSpaceError::OutOfRange { va: Vaddr(0xffff_8000_0000_0000) }),
         ];
         for (va, len, error) in ranges {
             assert_eq!(space.reader(va, len).unwrap_err(), error);
             assert_eq!(space.writer(va, len).unwrap_err(), error);
         }
-        assert!(space.reader(TOP_PAGE, PAGE_SIZE).is_ok());
+        assert!(space.reader(top_page(), PAGE_SIZE).is_ok());
         let mut reader = space.reader(page(0), 6).unwrap();
         reader.skip(1);
         assert!(reader.read_val::<u64>().is_err() && reader.load_word::<u32>().is_err());

@@ -9,11 +9,6 @@ use vellum::space::{Access, FaultAccess, FaultError, PageFault, VmSpace, VmSpace
 use vellum_machine::addr::{PAGE_SIZE, Vaddr};
 use vellum_machine::cpu::CpuId;
 
-/// The page of an address.
-fn page_of(va: Vaddr) -> usize {
-    (va.0 - BASE.0) / PAGE_SIZE
-}
-
 /// Maps a page wherever one is missing below page `limit`.
 fn demand(
     limit: usize,

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use vellum::frame::allocator::FrameAllocOptions;
 use vellum::frame::{AnyFrameMeta, AnyUFrameMeta, USegment};
 use vellum::io::{CopyError, Infallible, IoError, UntypedMem, VmReader, VmWriter};
-use vellum::space::{Access, FaultError, MappedItem, PageProperty, USER_TOP, VmSpace};
+use vellum::space::{Access, FaultError, MappedItem, PageProperty, VmSpace};
 use vellum_machine::addr::{PAGE_SIZE, Vaddr};
 use vellum_machine::{cpu, user};
 
@@ -236,7 +236,7 @@ pub fn words_of_user_memory(machine: &dyn Machine) {
         assert_eq!(user::compare_exchange_in_user(second, 0_u32, 1), Ok(Err(1)));
         assert_eq!(user::load_from_user::<u64>(second), Ok(1), "a word of 32 bits reached into the next");
         assert_eq!(user::load_from_user::<u32>(second), Ok(1));
-        for va in [page(2), Vaddr(0), Vaddr(usize::MAX & !7), USER_TOP] {
+        for va in [page(2), Vaddr(0), Vaddr(usize::MAX & !7), user_top()] {
             assert!(user::load_from_user::<u64>(va).is_err() && user::store_to_user(va, 1_u32).is_err());
             assert!(
                 user::compare_exchange_in_user(va, 0_u64, 1).is_err() && user::fetch_add_u64(va, 1).is_err()
@@ -297,7 +297,7 @@ pub fn a_copy_brings_its_pages(machine: &dyn Machine) {
         let count = asked.clone();
         space.set_fault_handler(move |space, fault| {
             count.fetch_add(1, Ordering::Relaxed);
-            let n = (fault.addr.0 - BASE.0) / PAGE_SIZE;
+            let n = page_of(fault.addr);
             if n >= 64 || fault.present {
                 return Err(FaultError::Refused { addr: fault.addr });
             }

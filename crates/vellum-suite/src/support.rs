@@ -52,6 +52,16 @@ pub fn page(n: usize) -> Vaddr {
     Vaddr(BASE.0 + n * PAGE_SIZE)
 }
 
+/// The page of the suites that an address is in.
+pub fn page_of(va: Vaddr) -> usize {
+    (va.0 - BASE.0) / PAGE_SIZE
+}
+
+/// Where user space ends.
+pub fn user_top() -> Vaddr {
+    Vaddr(USER_TOP)
+}
+
 /// The addresses of pages.
 pub fn pages(range: Range<usize>) -> Range<Vaddr> {
     page(range.start)..page(range.end)
