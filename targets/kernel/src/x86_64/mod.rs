@@ -42,11 +42,11 @@ mod symbols {
 /// The virtual address at which the image shows physical address 0.
 pub const IMAGE: usize = 0xffff_8400_0000_0000;
 
-/// Turns of the counter in which another processor is expected to do its part.
-pub const PATIENCE: u64 = 20_000_000_000;
+/// Turns of the counter in which another processor is expected to do its part: minutes, as an emulator's host may be busy.
+pub const PATIENCE: u64 = 1_000_000_000_000;
 
-/// The same for one that is to come up.
-pub const START_PATIENCE: u64 = PATIENCE;
+/// The same for one that is to come up: 5 seconds and more.
+pub const START_PATIENCE: u64 = 20_000_000_000;
 
 /// Where the kernel sees the registers of the local APIC: in kernel space, above the image.
 const APIC_AT: usize = IMAGE + (1 << 38);

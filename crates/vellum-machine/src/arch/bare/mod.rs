@@ -6,6 +6,7 @@
 pub(crate) mod access;
 pub(crate) mod fence;
 mod station;
+pub mod walk;
 
 use super::native;
 use crate::addr::{PAGE_SIZE, Paddr, Vaddr};

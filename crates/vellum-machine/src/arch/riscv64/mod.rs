@@ -84,13 +84,13 @@ pub(super) unsafe fn set_root(root: Paddr) {
     }
 }
 
-/// The root of the tables that the processor walks.
-pub(super) fn root_register() -> Paddr {
+/// How many levels the tables have that the hart walks, and their root.
+pub(super) fn root_register() -> (usize, Paddr) {
     const PAGE_NUMBER: usize = (1 << 44) - 1;
     let satp: usize;
     // SAFETY: reading the register changes nothing.
     unsafe { asm!("csrr {}, satp", out(reg) satp, options(nomem, nostack, preserves_flags)) };
-    Paddr((satp & PAGE_NUMBER) * PAGE_SIZE)
+    (LEVELS, Paddr((satp & PAGE_NUMBER) * PAGE_SIZE))
 }
 
 /// Forgets the translations of a page, and every node address: a fence for one address would keep those.

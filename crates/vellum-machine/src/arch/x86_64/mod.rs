@@ -80,12 +80,12 @@ pub(super) unsafe fn set_root(root: Paddr) {
     unsafe { asm!("mov cr3, {}", in(reg) root.0, options(nostack, preserves_flags)) };
 }
 
-/// The root of the tables that the processor walks.
-pub(super) fn root_register() -> Paddr {
+/// How many levels the tables have that the processor walks, and their root.
+pub(super) fn root_register() -> (usize, Paddr) {
     let root: usize;
     // SAFETY: reading the register changes nothing.
     unsafe { asm!("mov {}, cr3", out(reg) root, options(nomem, nostack, preserves_flags)) };
-    Paddr(root & !0xfff)
+    (4, Paddr(root & !0xfff))
 }
 
 pub(super) fn flush_page(va: Vaddr) {
