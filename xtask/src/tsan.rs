@@ -22,7 +22,7 @@ struct Set {
     relies_on_std: bool,
 }
 
-const SETS: [Set; 5] = [
+const SETS: [Set; 6] = [
     Set { package: "vellum", binaries: &["--test", "frames"], tests: &["stress::"], relies_on_std: false },
     Set { package: "vellum", binaries: &["--test", "magazines"], tests: &[], relies_on_std: false },
     Set {
@@ -39,8 +39,14 @@ const SETS: [Set; 5] = [
     },
     Set {
         package: "vellum-hosted",
-        binaries: &["--test", "buddy", "--test", "suite", "--test", "page_table_concurrent"],
+        binaries: &["--test", "buddy", "--test", "page_table_concurrent"],
         tests: &[],
+        relies_on_std: true,
+    },
+    Set {
+        package: "vellum-hosted",
+        binaries: &["--test", "suite"],
+        tests: &["frames::", "sequences::", "shortage::", "at_once::", "storm::"],
         relies_on_std: true,
     },
 ];

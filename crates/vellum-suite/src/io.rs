@@ -339,3 +339,43 @@ pub fn a_copy_brings_its_pages(machine: &dyn Machine) {
         VmSpace::deactivate_current();
     });
 }
+
+/// Pages that every processor copies to, and how much of each is one processor's.
+const COMMON: usize = 48;
+const SHARE: usize = PAGE_SIZE / cpu::MAX_CPUS;
+
+/// Every processor copies to its parts of the same pages, none of which is there: whoever is first maps it, for all.
+pub fn copies_of_all_bring_the_same_pages(machine: &dyn Machine) {
+    let space = on_first(machine, || {
+        let space = VmSpace::new().unwrap();
+        space.set_fault_handler(|space, fault| {
+            let n = page_of(fault.addr);
+            let mut cursor = space.cursor_mut(pages(n..n + 1))?;
+            if cursor.query()?.item.is_none() {
+                let frame = try_user_frame().ok_or(FaultError::NoMemory)?;
+                cursor.map(MappedItem::new(frame, PageProperty::user(Access::RW)))?;
+            }
+            Ok(())
+        });
+        space
+    });
+    machine.on_all(&|me| {
+        space.activate();
+        let mine = [me.index() as u8 + 1; SHARE];
+        let part = |n: usize| Vaddr(page(n).0 + SHARE * me.index());
+        for n in 0..COMMON {
+            let mut writer = space.writer(part(n), SHARE).unwrap();
+            assert_eq!(writer.write(&mut VmReader::from(&mine[..])), Ok(SHARE));
+        }
+        for n in 0..COMMON {
+            let found = space.reader(part(n), SHARE).unwrap().read_val();
+            assert_eq!(found, Ok(mine), "page {n} was mapped twice");
+        }
+        VmSpace::deactivate_current();
+    });
+    on_first(machine, move || {
+        let mapped = unmap_pages(&space, 0..COMMON);
+        assert_eq!(mapped, COMMON);
+        drop(space);
+    });
+}

@@ -114,6 +114,7 @@ macro_rules! for_each_suite {
                 words_of_user_memory: "words of user memory are read and changed as one",
                 words_that_all_change: "words that every processor changes lose nothing",
                 a_copy_brings_its_pages: "a copy brings the pages that it misses",
+                copies_of_all_bring_the_same_pages: "copies of every processor bring the same pages",
             }
             faults {
                 missing_pages_come_on_demand: "missing pages come on demand",
