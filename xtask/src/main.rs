@@ -120,6 +120,9 @@ fn ci(workspace: &Workspace, report: &mut Report) {
             let name = format!("qemu {} on {cpus}", arch.name());
             report.step(&name, || qemu::run(workspace, &Boot::with(arch, cpus)));
         }
+        let name = format!("qemu {} counts instructions", arch.name());
+        let counting = Boot { count_instructions: true, ..Boot::with(arch, 1) };
+        report.step(&name, || qemu::run(workspace, &counting));
         for fault in Fault::ALL {
             let name = format!("qemu {} with {}", arch.name(), fault.title());
             report.step(&name, || qemu::run(workspace, &fault.machine(arch)));

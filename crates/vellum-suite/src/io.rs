@@ -289,25 +289,31 @@ pub fn words_that_all_change(machine: &dyn Machine) {
     on_first(machine, move || drop(space));
 }
 
+/// A space, active here, whose handler maps what is missing of the first 64 pages, each filled with one more than its
+/// number, and a count of how often it was asked.
+fn space_on_demand() -> (Arc<VmSpace>, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let space = active_space();
+    let count = asked.clone();
+    space.set_fault_handler(move |space, fault| {
+        count.fetch_add(1, Ordering::Relaxed);
+        let n = page_of(fault.addr);
+        if n >= 64 || fault.present {
+            return Err(FaultError::Refused { addr: fault.addr });
+        }
+        let frame = try_user_frame().ok_or(FaultError::NoMemory)?;
+        frame.writer().fill(n as u8 + 1, PAGE_SIZE);
+        let mut cursor = space.cursor_mut(pages(n..n + 1))?;
+        cursor.map(MappedItem::new(frame, PageProperty::user(Access::RW)))?;
+        Ok(())
+    });
+    (space, asked)
+}
+
 /// A handler maps what a copy misses, page by page, while the copy is under way.
 pub fn a_copy_brings_its_pages(machine: &dyn Machine) {
     on_first(machine, || {
-        let asked = Arc::new(AtomicUsize::new(0));
-        let space = active_space();
-        let count = asked.clone();
-        space.set_fault_handler(move |space, fault| {
-            count.fetch_add(1, Ordering::Relaxed);
-            let n = page_of(fault.addr);
-            if n >= 64 || fault.present {
-                return Err(FaultError::Refused { addr: fault.addr });
-            }
-            let frame = try_user_frame().ok_or(FaultError::NoMemory)?;
-            // So that the frame can be told from that of another page.
-            frame.writer().fill(n as u8 + 1, PAGE_SIZE);
-            let mut cursor = space.cursor_mut(pages(n..n + 1))?;
-            cursor.map(MappedItem::new(frame, PageProperty::user(Access::RW)))?;
-            Ok(())
-        });
+        let (space, asked) = space_on_demand();
         let segment: USegment = FrameAllocOptions::new().alloc_segment(11).unwrap().into();
         segment.writer().fill(0xee, 11 * PAGE_SIZE);
         // From frames, ten pages long from within a page on.
@@ -316,9 +322,8 @@ pub fn a_copy_brings_its_pages(machine: &dyn Machine) {
         source.limit(10 * PAGE_SIZE);
         assert_eq!(space.writer(at, 10 * PAGE_SIZE).unwrap().write(&mut source), Ok(10 * PAGE_SIZE));
         assert_eq!(asked.swap(0, Ordering::Relaxed), 11, "one fault for each page");
-        let edges =
-            [(at.0 - 1, 4_u8), (at.0, 0xee), (at.0 + 10 * PAGE_SIZE - 1, 0xee), (at.0 + 10 * PAGE_SIZE, 14)];
-        for (at, byte) in edges {
+        let end = at.0 + 10 * PAGE_SIZE;
+        for (at, byte) in [(at.0 - 1, 4_u8), (at.0, 0xee), (end - 1, 0xee), (end, 14)] {
             assert_eq!(space.reader(Vaddr(at), 1).unwrap().read_val(), Ok(byte), "at {at:#x}");
         }
         // To frames, and past the last page that the handler maps.
@@ -331,10 +336,8 @@ pub fn a_copy_brings_its_pages(machine: &dyn Machine) {
         // Fills, words and values ask too.
         assert_eq!(space.writer(page(30), 2 * PAGE_SIZE).unwrap().fill(1, 2 * PAGE_SIZE), Ok(2 * PAGE_SIZE));
         assert_eq!(space.writer(page(33), 8).unwrap().store_word(9_u64), Ok(()));
-        assert_eq!(
-            space.reader(Vaddr(page(35).0 - 4), 8).unwrap().read_val(),
-            Ok([35_u8, 35, 35, 35, 36, 36, 36, 36])
-        );
+        let value = space.reader(Vaddr(page(35).0 - 4), 8).unwrap().read_val();
+        assert_eq!(value, Ok([35_u8, 35, 35, 35, 36, 36, 36, 36]));
         assert_eq!(asked.load(Ordering::Relaxed), 5);
         VmSpace::deactivate_current();
     });
