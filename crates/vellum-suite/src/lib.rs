@@ -81,7 +81,7 @@ macro_rules! for_each_suite {
                 a_whole_range_is_protected_and_none_keeps_its_frames: "a range that is protected keeps its frames",
                 a_segment_is_mapped_at_once_and_what_it_replaces_is_not_seen_any_more: "a segment is mapped at once",
                 a_segment_is_mapped_over_the_border_of_a_node: "a segment is mapped over the border of a node",
-                no_mapping_of_a_space_is_global: "no mapping of a space is global",
+                no_mapping_of_a_space_is_the_kernels: "no mapping of a space is the kernel's",
                 a_handler_may_note_what_hardware_notes_too: "a handler notes what hardware notes too",
                 nodes_come_back_when_all_in_them_is_unmapped: "nodes come back when all in them is unmapped",
             }

@@ -238,21 +238,30 @@ fn frames_word(segment: &USegment, n: usize) -> u64 {
     segment.reader().skip(n * PAGE_SIZE).read_val().expect("the frame has a first word")
 }
 
-/// No mapping of a space is global.
-pub fn no_mapping_of_a_space_is_global(machine: &dyn Machine) {
+/// No mapping of a space is global, or the kernel's alone: the kernel's accesses to user memory would reach it.
+pub fn no_mapping_of_a_space_is_the_kernels(machine: &dyn Machine) {
     on_first(machine, || {
         let space = VmSpace::new().unwrap();
         map_pages(&space, 1..2, Access::RW);
+        let user = PageProperty::user(Access::RW);
+        let at = |n: usize| {
+            let global = (PageProperty { global: true, ..user }, VmSpaceError::Global { va: page(n) });
+            [global, (PageProperty { user: false, ..user }, VmSpaceError::NotForUser { va: page(n) })]
+        };
         let mut cursor = space.cursor_mut(pages(0..2)).unwrap();
-        let mut global = new_item(Access::RW);
-        global.prop.global = true;
-        assert_eq!(cursor.map(global).unwrap_err().error, VmSpaceError::Global { va: page(0) });
-        let outcome = cursor
-            .protect_next(2 * PAGE_SIZE, |prop| PageProperty { global: true, ..prop.with_access(Access::R) });
-        assert_eq!(outcome, Err(VmSpaceError::Global { va: page(1) }));
-        assert_eq!(cursor.virt_addr(), page(0));
-        cursor.jump(page(1)).unwrap();
-        assert_eq!(cursor.query().unwrap().item.unwrap().prop, PageProperty::user(Access::RW));
+        for (prop, error) in at(0) {
+            assert_eq!(cursor.map(MappedItem { prop, ..new_item(Access::RW) }).unwrap_err().error, error);
+            let segment = FrameAllocOptions::new().alloc_segment(1).unwrap().into();
+            assert_eq!(cursor.map_range(MappedRange { segment, prop }).unwrap_err().error, error);
+        }
+        for (prop, error) in at(1) {
+            assert_eq!(cursor.protect_next(2 * PAGE_SIZE, |_| prop), Err(error));
+            assert_eq!(cursor.virt_addr(), page(0));
+            assert_eq!(cursor.protect(2 * PAGE_SIZE, |_| prop), Err(error));
+            assert_eq!(cursor.virt_addr(), page(1));
+            assert_eq!(cursor.query().unwrap().item.unwrap().prop, user);
+            cursor.jump(page(0)).unwrap();
+        }
     });
 }
 

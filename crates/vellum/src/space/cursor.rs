@@ -34,6 +34,18 @@ verus! {
 /// The addresses that one entry covers, what is mapped there, and what hardware noted of its use.
 pub type Slot = page_table::Slot<UserPtConfig>;
 
+/// Whether a mapping of a space can have a property.
+#[inline(always)]
+fn is_for_space(prop: PageProperty) -> bool {
+    prop.user && !prop.global
+}
+
+/// Why a mapping at `va` cannot have a property.
+#[cold]
+fn refusal(prop: PageProperty, va: Vaddr) -> VmSpaceError {
+    if prop.global { VmSpaceError::Global { va } } else { VmSpaceError::NotForUser { va } }
+}
+
 /// A locked range of a space, and a position in it.
 ///
 /// While it lives, nobody else changes what is mapped in the range, and the code that holds it stays on its
@@ -333,6 +345,7 @@ impl<'a> CursorMut<'a> {
     ///   where the cursor has locked a node below: see [`VmSpace::cursor_mut_at`].
     /// - [`VmSpaceError::NotAligned`]: the position is not aligned to the size of the item.
     /// - [`VmSpaceError::Global`]: the item is to be translated the same way in every space.
+    /// - [`VmSpaceError::NotForUser`]: user code may not access the item, whatever its rights are.
     /// - [`VmSpaceError::Unrepresentable`]: no entry can say its property.
     /// - [`VmSpaceError::NoMemory`]: a frame for a node could not be had, or one to keep what is replaced.
     #[inline(always)]
@@ -341,8 +354,8 @@ impl<'a> CursorMut<'a> {
             final(self).goes_on(*old(self)),
     {
         let start = self.virt_addr();
-        if item.prop.global {
-            return Err(MapError { error: VmSpaceError::Global { va: start }, item });
+        if !is_for_space(item.prop) {
+            return Err(MapError { error: refusal(item.prop, start), item });
         }
         if !self.shootdown.reserve(1) {
             return Err(MapError { error: VmSpaceError::NoMemory, item });
@@ -410,14 +423,14 @@ impl<'a> CursorMut<'a> {
     /// # Errors
     /// The frames come back, and nothing is changed:
     /// - [`VmSpaceError::OutOfRange`]: they reach past the end of the range.
-    /// - [`VmSpaceError::Global`]: they are to be translated the same way in every space.
+    /// - [`VmSpaceError::Global`], [`VmSpaceError::NotForUser`]: as for [`map`](Self::map).
     /// - [`VmSpaceError::NoMemory`]: a frame for a node could not be had, or one to keep what is replaced.
     pub fn map_range(&mut self, range: MappedRange) -> Result<(), MapRangeError>
         ensures
             final(self).goes_on(*old(self)),
     {
-        if range.prop.global {
-            return Err(MapRangeError { error: VmSpaceError::Global { va: self.virt_addr() }, range });
+        if !is_for_space(range.prop) {
+            return Err(MapRangeError { error: refusal(range.prop, self.virt_addr()), range });
         }
         // Where it does not fit into the range it is refused below.
         #[expect(clippy::manual_unwrap_or_default, reason = "the verifier knows no such method of results")]
@@ -487,8 +500,7 @@ impl<'a> CursorMut<'a> {
     /// Nothing is changed:
     /// - [`VmSpaceError::Empty`], [`VmSpaceError::NotAligned`], [`VmSpaceError::Overflow`],
     ///   [`VmSpaceError::OutOfRange`]: `len` is not one of [`find_next`](Self::find_next).
-    /// - [`VmSpaceError::Global`]: the new property is that of a translation which is the same in every
-    ///   space.
+    /// - [`VmSpaceError::Global`], [`VmSpaceError::NotForUser`]: the new property is none that [`map`](Self::map) takes.
     /// - [`VmSpaceError::Unrepresentable`]: no entry can say the new property.
     /// - [`VmSpaceError::NoMemory`]: a large page could not be split.
     pub fn protect_next(
@@ -501,13 +513,13 @@ impl<'a> CursorMut<'a> {
     {
         let start = self.virt_addr();
         check_len(&self.range(), start, len)?;
-        let mut global = false;
-        let Some(range) = self.inner.protect_next_by(len, NotGlobal { op, global: &mut global })? else {
+        let mut refused = None;
+        let Some(range) = self.inner.protect_next_by(len, ForSpace { op, refused: &mut refused })? else {
             return Ok(None);
         };
-        if global {
+        if let Some(prop) = refused {
             self.inner.jump(start)?;
-            return Err(VmSpaceError::Global { va: range.start });
+            return Err(refusal(prop, range.start));
         }
         let owed = self.shootdown.owe(range.start..range.end);
         Ok(Some(Protected { range, owed }))
@@ -538,8 +550,8 @@ impl<'a> CursorMut<'a> {
     ///
     /// # Errors
     /// As for [`protect_next`](Self::protect_next): nothing is changed, but for
-    /// - [`VmSpaceError::Global`]: what was changed before the mapping stays changed, and the position is that of the
-    ///   mapping.
+    /// - [`VmSpaceError::Global`], [`VmSpaceError::NotForUser`]: what was changed before the mapping stays changed, and the
+    ///   position is that of the mapping.
     pub fn protect(
         &mut self,
         len: usize,
@@ -551,10 +563,10 @@ impl<'a> CursorMut<'a> {
                 old(self).mapped().dom().contains(w) && final(self).mapped()[w] != old(self).mapped()[w] ==> final(self).gathers(w),
     {
         check_len(&self.range(), self.virt_addr(), len)?;
-        let mut each = Protecting { shootdown: &mut self.shootdown, op, global: false };
+        let mut each = Protecting { shootdown: &mut self.shootdown, op, refused: None };
         let pages = self.inner.protect_by(len, &mut each)?;
-        if each.global {
-            return Err(VmSpaceError::Global { va: self.virt_addr() });
+        if let Some(prop) = each.refused {
+            return Err(refusal(prop, self.virt_addr()));
         }
         Ok(pages)
     }
@@ -596,22 +608,22 @@ impl<F: FnMut(PageProperty) -> PageProperty> EachProperty for F {
     }
 }
 
-/// Changes a property, but not to a global one.
-struct NotGlobal<'g, F> {
+/// Changes a property, but not to one that no mapping of a space can have.
+struct ForSpace<'g, F> {
     op: F,
-    /// Whether it would have been one.
-    global: &'g mut bool,
+    /// What it would have been.
+    refused: &'g mut Option<PageProperty>,
 }
 
-impl<F: ProtectOp> ProtectOp for NotGlobal<'_, F> {
+impl<F: ProtectOp> ProtectOp for ForSpace<'_, F> {
     #[inline(always)]
     fn apply(self, before: PageProperty) -> PageProperty {
         let after = self.op.apply(before);
-        *self.global = after.global;
-        if after.global {
-            before
-        } else {
+        if is_for_space(after) {
             after
+        } else {
+            *self.refused = Some(after);
+            before
         }
     }
 }
@@ -620,8 +632,8 @@ impl<F: ProtectOp> ProtectOp for NotGlobal<'_, F> {
 struct Protecting<'s, 'a, F> {
     shootdown: &'s mut Shootdown<'a>,
     op: F,
-    /// Whether it was asked for a global one.
-    global: bool,
+    /// A property that no mapping of a space can have.
+    refused: Option<PageProperty>,
 }
 
 impl<F: EachProperty> Recolourer<UserPtConfig> for Protecting<'_, '_, F> {
@@ -640,8 +652,8 @@ impl<F: EachProperty> Recolourer<UserPtConfig> for Protecting<'_, '_, F> {
     #[inline(always)]
     fn recolour(&mut self, range: Range<Vaddr>, before: PageProperty) -> Option<PageProperty> {
         let after = self.op.apply(before);
-        self.global = after.global;
-        if self.global {
+        if !is_for_space(after) {
+            self.refused = Some(after);
             return None;
         }
         proof {

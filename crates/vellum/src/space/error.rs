@@ -60,6 +60,11 @@ pub enum VmSpaceError {
         /// Where it would be.
         va: Vaddr,
     },
+    /// A mapping of a space is for user code: the kernel's own accesses to user memory reach whatever is mapped there.
+    NotForUser {
+        /// Where it would be.
+        va: Vaddr,
+    },
     /// The entries of page tables on this processor cannot say the property.
     Unrepresentable {
         /// The property.
@@ -147,6 +152,7 @@ impl fmt::Display for VmSpaceError {
                 write!(f, "{len} bytes from {va} on go beyond the last address")
             }
             VmSpaceError::Global { va } => write!(f, "the mapping at {va} cannot be global"),
+            VmSpaceError::NotForUser { va } => write!(f, "the mapping at {va} cannot be the kernel's alone"),
             VmSpaceError::Unrepresentable { prop } => write!(f, "no page-table entry can say {prop:?}"),
             VmSpaceError::NoMemory => f.write_str("no frame is left for the page table"),
             VmSpaceError::NotActive { cpu } => write!(f, "the space is not active on processor {cpu}"),
