@@ -15,10 +15,8 @@ fn main() {
     println!("cargo::rustc-link-arg-bins=--no-pie");
     println!("cargo::rustc-link-arg-bins=--no-relax");
     if of("CARGO_CFG_TARGET_ARCH") == "riscv64" {
-        // Where the image shows physical address 0: in the upper half of four levels, or of three.
-        let four = env::var_os("CARGO_FEATURE_SV48").is_some();
-        let image = if four { 0xffff_8400_0000_0000u64 } else { 0xffff_fff0_0000_0000 };
-        println!("cargo::rustc-link-arg-bins=--defsym=IMAGE={image:#x}");
+        // Where the image shows physical address 0: in the upper half of three levels, and so in that of four.
+        println!("cargo::rustc-link-arg-bins=--defsym=IMAGE=0xfffffff000000000");
     }
     build_program(&of("TARGET"), &of("OUT_DIR"), &of("CARGO_MANIFEST_DIR"));
 }

@@ -17,12 +17,12 @@ pub enum Arch {
     /// x86-64, QEMU's machine `q35`.
     #[value(name = "x86_64")]
     X86_64,
-    /// RISC-V with page tables of three levels, QEMU's machine `virt`.
+    /// RISC-V, QEMU's machine `virt`: the kernel chooses Sv48, which there is.
     #[value(name = "riscv64")]
     Riscv64,
-    /// The same with four levels.
-    #[value(name = "riscv64-sv48")]
-    Riscv64Sv48,
+    /// The same kernel, told to choose Sv39.
+    #[value(name = "riscv64-sv39")]
+    Riscv64Sv39,
 }
 
 /// How to boot.
@@ -68,7 +68,7 @@ impl Boot {
     fn command_line(&self) -> String {
         let fault = self.fault.and_then(Fault::word).map_or(String::new(), |word| format!("fault={word} "));
         let instructions = if self.count_instructions { "instructions=1 " } else { "" };
-        format!("{fault}{instructions}{}", self.append)
+        format!("{}{fault}{instructions}{}", self.arch.words(), self.append)
     }
 
     /// How instructions are carried out.
@@ -83,8 +83,11 @@ impl Boot {
     /// How the kernel said that it ended.
     fn end(&self, code: Option<i32>, lines: &[String]) -> Option<End> {
         let said = |verdict: &str| lines.iter().any(|line| line.starts_with(verdict));
+        let chosen = self.append.contains("paging=") || self.arch.choice().is_none_or(said);
         match code? {
-            code if code == self.arch.success() && last(lines) == "verdict: PASSED" => Some(End::Passed),
+            code if code == self.arch.success() && last(lines) == "verdict: PASSED" && chosen => {
+                Some(End::Passed)
+            }
             code if code == self.arch.failure() && said("verdict: FAILED") => Some(End::Failed),
             _ => None,
         }
@@ -93,43 +96,52 @@ impl Boot {
 
 impl Arch {
     /// All of them.
-    pub const ALL: [Arch; 3] = [Arch::X86_64, Arch::Riscv64, Arch::Riscv64Sv48];
+    pub const ALL: [Arch; 3] = [Arch::X86_64, Arch::Riscv64, Arch::Riscv64Sv39];
 
     /// As the command line has it.
     pub fn name(self) -> &'static str {
         match self {
             Arch::X86_64 => "x86_64",
             Arch::Riscv64 => "riscv64",
-            Arch::Riscv64Sv48 => "riscv64-sv48",
+            Arch::Riscv64Sv39 => "riscv64-sv39",
         }
     }
 
-    /// The kernel's features.
-    fn features(self) -> &'static [&'static str] {
+    /// What the kernel is told on its command line.
+    fn words(self) -> &'static str {
         match self {
-            Arch::X86_64 | Arch::Riscv64 => &[],
-            Arch::Riscv64Sv48 => &["--features", "vellum-kernel/sv48"],
+            Arch::X86_64 | Arch::Riscv64 => "",
+            Arch::Riscv64Sv39 => "paging=sv39 ",
+        }
+    }
+
+    /// What it says of its choice, where it has one.
+    fn choice(self) -> Option<&'static str> {
+        match self {
+            Arch::X86_64 => None,
+            Arch::Riscv64 => Some("boot: page tables of 4 levels, Sv48"),
+            Arch::Riscv64Sv39 => Some("boot: page tables of 3 levels, Sv39"),
         }
     }
 
     fn target(self) -> &'static str {
         match self {
             Arch::X86_64 => "x86_64-unknown-none",
-            Arch::Riscv64 | Arch::Riscv64Sv48 => "riscv64imac-unknown-none-elf",
+            Arch::Riscv64 | Arch::Riscv64Sv39 => "riscv64imac-unknown-none-elf",
         }
     }
 
     fn qemu(self) -> &'static str {
         match self {
             Arch::X86_64 => "qemu-system-x86_64",
-            Arch::Riscv64 | Arch::Riscv64Sv48 => "qemu-system-riscv64",
+            Arch::Riscv64 | Arch::Riscv64Sv39 => "qemu-system-riscv64",
         }
     }
 
     fn debian_package(self) -> &'static str {
         match self {
             Arch::X86_64 => "qemu-system-x86",
-            Arch::Riscv64 | Arch::Riscv64Sv48 => "qemu-system-misc",
+            Arch::Riscv64 | Arch::Riscv64Sv39 => "qemu-system-misc",
         }
     }
 
@@ -138,7 +150,7 @@ impl Arch {
         match self {
             Arch::X86_64 => &["-machine", "q35", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"],
             // It has such a device.
-            Arch::Riscv64 | Arch::Riscv64Sv48 => &["-machine", "virt", "-bios", "default"],
+            Arch::Riscv64 | Arch::Riscv64Sv39 => &["-machine", "virt", "-bios", "default"],
         }
     }
 
@@ -147,7 +159,7 @@ impl Arch {
         match self {
             // The device makes `code << 1 | 1` of the kernel's 0x10.
             Arch::X86_64 => 0x21,
-            Arch::Riscv64 | Arch::Riscv64Sv48 => 0,
+            Arch::Riscv64 | Arch::Riscv64Sv39 => 0,
         }
     }
 
@@ -155,7 +167,7 @@ impl Arch {
     fn failure(self) -> i32 {
         match self {
             Arch::X86_64 => 0x23,
-            Arch::Riscv64 | Arch::Riscv64Sv48 => 2,
+            Arch::Riscv64 | Arch::Riscv64Sv39 => 2,
         }
     }
 }
@@ -213,7 +225,7 @@ fn libraries(workspace: &Workspace, arch: Arch) -> Result<Libraries> {
 fn cargo_for(workspace: &Workspace, arch: Arch, task: &str) -> Result<Command> {
     let mut cargo = workspace.cargo();
     cargo.args([task, "--quiet", "--release", "--manifest-path", "targets/Cargo.toml", "--locked"]);
-    cargo.args(arch.features()).args(["--target", arch.target(), "--target-dir"]);
+    cargo.args(["--target", arch.target(), "--target-dir"]);
     cargo.arg(workspace.target.join("bare"));
     if let Libraries::FromSources(linker) = libraries(workspace, arch)? {
         println!("   the compiler has no libraries for {}: they are built from its sources", arch.target());

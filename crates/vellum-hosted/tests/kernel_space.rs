@@ -6,7 +6,7 @@ use vellum::space::{self, Access, PageProperty};
 use vellum_hosted::{Machine, MachineConfig};
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
 use vellum_machine::cpu::CpuId;
-use vellum_machine::layout::{PADDR_LIMIT, USER_TOP};
+use vellum_machine::layout::{PADDR_LIMIT, user_top};
 
 /// An address of kernel space beyond the linear map.
 const FREE: Vaddr = Vaddr(LINEAR_MAP.0 + 2 * PADDR_LIMIT);
@@ -34,7 +34,7 @@ fn mappings_are_checked_and_stay() {
         }
         for (at, pa, len) in [
             (Vaddr(0), 0, PAGE_SIZE),
-            (Vaddr(USER_TOP - PAGE_SIZE), 0, 2 * PAGE_SIZE),
+            (Vaddr(user_top() - PAGE_SIZE), 0, 2 * PAGE_SIZE),
             (Vaddr(usize::MAX & !(PAGE_SIZE - 1)), 0, 2 * PAGE_SIZE),
             (Vaddr(usize::MAX & !(PAGE_SIZE - 1)), 0, PAGE_SIZE),
             (FREE, PADDR_LIMIT, PAGE_SIZE),

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use vellum::io::UntypedMem;
 use vellum::page_table::{FourLevel, KernelPtConfig, PageTable, PageTableConfig, PageTableError, Untracked};
-use vellum::space::{Access, PageProperty, USER_TOP, VmSpace, VmSpaceError};
+use vellum::space::{Access, PageProperty, VmSpace, VmSpaceError, user_top};
 use vellum::tlb::testing;
 use vellum_hosted::{Machine, MachineConfig};
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
@@ -31,7 +31,7 @@ fn mapped(space: &VmSpace, all: Range<usize>) -> Vec<(usize, usize)> {
         && let Some(va) = cursor.find_next((all.end - at) * PAGE_SIZE).unwrap()
     {
         let item = cursor.query().unwrap().item.expect("find_next stops at what is mapped");
-        at = (va.0 - BASE.0) / PAGE_SIZE;
+        at = (va.0 - base().0) / PAGE_SIZE;
         found.push((at, item.frames.start_paddr().0));
         at += 1;
         if at < all.end {
@@ -46,7 +46,7 @@ fn mapped(space: &VmSpace, all: Range<usize>) -> Vec<(usize, usize)> {
 fn the_range_0_to_0() {
     on_machine(|| {
         let space = active_space();
-        for at in [0, PAGE_SIZE, BASE.0, USER_TOP.0 - PAGE_SIZE, USER_TOP.0] {
+        for at in [0, PAGE_SIZE, base().0, user_top().0 - PAGE_SIZE, user_top().0] {
             assert_eq!(space.cursor(range(at, at)).err(), Some(VmSpaceError::Empty { va: Vaddr(at) }));
             assert_eq!(space.cursor_mut(range(at, at)).err(), Some(VmSpaceError::Empty { va: Vaddr(at) }));
         }
@@ -58,22 +58,22 @@ fn the_range_0_to_0() {
 fn a_range_that_ends_at_the_top_of_user_space() {
     on_machine(|| {
         let space = active_space();
-        let top = USER_TOP.0;
+        let top = user_top().0;
         for pages in [1, 2, NODE, NODE + 1, NODES, NODES + 1] {
             let start = top - pages * PAGE_SIZE;
             let mut cursor = space.cursor_mut(range(start, top)).unwrap();
             assert_eq!(cursor.find_next(pages * PAGE_SIZE), Ok(None));
-            assert_eq!(cursor.virt_addr(), USER_TOP);
+            assert_eq!(cursor.virt_addr(), user_top());
             cursor.jump(Vaddr(top - PAGE_SIZE)).unwrap();
             cursor.map(item(Access::RW)).unwrap();
-            assert_eq!(cursor.virt_addr(), USER_TOP);
+            assert_eq!(cursor.virt_addr(), user_top());
             assert!(matches!(cursor.query(), Err(VmSpaceError::OutOfRange { .. })));
             cursor.jump(Vaddr(start)).unwrap();
             assert_eq!(cursor.find_next(pages * PAGE_SIZE), Ok(Some(Vaddr(top - PAGE_SIZE))));
             cursor.jump(Vaddr(start)).unwrap();
             assert_eq!(cursor.protect(pages * PAGE_SIZE, |prop| prop.with_access(Access::R)), Ok(1));
             cursor.jump(Vaddr(start)).unwrap();
-            assert_eq!((cursor.unmap(pages * PAGE_SIZE), cursor.virt_addr()), (Ok(1), USER_TOP));
+            assert_eq!((cursor.unmap(pages * PAGE_SIZE), cursor.virt_addr()), (Ok(1), user_top()));
         }
     });
 }
@@ -84,7 +84,7 @@ fn a_range_that_ends_at_the_top_of_the_address_space() {
     on_machine(|| {
         let space = active_space();
         let last = usize::MAX & !(PAGE_SIZE - 1);
-        for start in [0, BASE.0, USER_TOP.0 - PAGE_SIZE, USER_TOP.0, last - PAGE_SIZE] {
+        for start in [0, base().0, user_top().0 - PAGE_SIZE, user_top().0, last - PAGE_SIZE] {
             let refused = space.cursor_mut(range(start, last)).map(drop);
             assert!(matches!(refused, Err(VmSpaceError::OutOfRange { .. })), "from {start:#x}: {refused:?}");
         }
@@ -102,7 +102,7 @@ fn a_length_that_overflows() {
         map_pages(&space, 0..4, Access::RW);
         let mut cursor = space.cursor_mut(pages(0..4)).unwrap();
         let whole = usize::MAX & !(PAGE_SIZE - 1);
-        let wraps_to_the_start = 0_usize.wrapping_sub(BASE.0);
+        let wraps_to_the_start = 0_usize.wrapping_sub(base().0);
         for len in [usize::MAX, whole, wraps_to_the_start, wraps_to_the_start + PAGE_SIZE, 1 << 63] {
             assert!(cursor.find_next(len).is_err(), "{len:#x}");
             assert!(cursor.unmap(len).is_err(), "{len:#x}");
@@ -123,7 +123,7 @@ fn a_jump_that_is_misaligned_or_outside() {
         map_pages(&space, 0..8, Access::RW);
         let mut cursor = space.cursor_mut(pages(2..6)).unwrap();
         cursor.jump(page(4)).unwrap();
-        let outside = [page(1), page(6), page(7), Vaddr(0), USER_TOP, Vaddr(usize::MAX & !(PAGE_SIZE - 1))];
+        let outside = [page(1), page(6), page(7), Vaddr(0), user_top(), Vaddr(usize::MAX & !(PAGE_SIZE - 1))];
         for va in outside {
             assert_eq!(cursor.jump(va), Err(VmSpaceError::OutOfRange { va }));
         }
@@ -331,7 +331,7 @@ type Kernel = PageTable<KernelPtConfig>;
 
 /// Pages of kernel space, counted from its start.
 fn kernel(pages: Range<usize>) -> Range<Vaddr> {
-    let base = KernelPtConfig::VA_BASE + KernelPtConfig::TOP_LO * NODES * NODE * PAGE_SIZE;
+    let base = KernelPtConfig::va_base() + KernelPtConfig::TOP_LO * NODES * NODE * PAGE_SIZE;
     Vaddr(base + pages.start * PAGE_SIZE)..Vaddr(base + pages.end * PAGE_SIZE)
 }
 

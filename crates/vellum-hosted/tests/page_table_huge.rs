@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use vellum::page_table::{
     Access, AccessedDirty, CursorMut, DetachedNode, FourLevel, Fragment, KernelPt, KernelPtConfig,
     MappedItem, PageProperty, PageTable, PageTableConfig, PageTableError, PagingConsts, SoftBits, TinyTree,
-    Untracked, UserPt, UserPtConfig,
+    Untracked, UserPt, UserPtConfig, upper_base,
 };
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
 use vellum_machine::layout::PADDR_LIMIT;
@@ -20,7 +20,7 @@ const RO: PageProperty = PageProperty::kernel(Access::R).with_soft(SoftBits::A);
 
 /// The first address of kernel space.
 fn base<G: PagingConsts>() -> usize {
-    G::UPPER_BASE + KernelPt::<G>::TOP_LO * pages_in::<G>(G::LEVELS) * PAGE_SIZE
+    upper_base::<G>() + KernelPt::<G>::TOP_LO * pages_in::<G>(G::levels()) * PAGE_SIZE
 }
 
 /// The base pages in a page of a level.
@@ -69,7 +69,7 @@ fn map<G: PagingConsts>(table: &PageTable<KernelPt<G>>, page: usize, item: Untra
 type Seen = (Range<usize>, Option<(usize, u8, PageProperty)>, AccessedDirty);
 
 fn look<G: PagingConsts>(table: &PageTable<KernelPt<G>>, page: usize) -> Seen {
-    let kernel = vas::<G>(0..pages_in::<G>(G::LEVELS));
+    let kernel = vas::<G>(0..pages_in::<G>(G::levels()));
     let mut cursor = table.cursor(kernel).unwrap();
     cursor.jump(va::<G>(page)).unwrap();
     let slot = cursor.query().unwrap();
@@ -101,7 +101,7 @@ fn pages_that_can_be_mapped() {
                 assert!(Untracked::<G>::new(Paddr(pa), level, RW).is_none(), "{pa:#x} at level {level}");
             }
         }
-        for level in [G::MAX_LEAF_LEVEL + 1, G::LEVELS + 1, u8::MAX] {
+        for level in [G::MAX_LEAF_LEVEL + 1, G::levels() + 1, u8::MAX] {
             assert!(Untracked::<G>::new(Paddr(0), level, RW).is_none(), "level {level}");
         }
     }
@@ -364,7 +364,7 @@ fn ranges_outside_kernel_space() {
             assert_eq!(refusal(0, PAGE_SIZE), out(0));
             assert_eq!(refusal(0, last), out(0));
             assert_eq!(refusal(first - PAGE_SIZE, first + PAGE_SIZE), out(first - PAGE_SIZE));
-            assert_eq!(refusal(FourLevel::UPPER_BASE, first), out(FourLevel::UPPER_BASE));
+            assert_eq!(refusal(upper_base::<FourLevel>(), first), out(upper_base::<FourLevel>()));
             assert_eq!(refusal(first, end + PAGE_SIZE), out(end + PAGE_SIZE));
             assert_eq!(refusal(last - PAGE_SIZE, last), out(last));
             assert_eq!(

@@ -8,10 +8,11 @@ use std::ops::Range;
 use vellum::frame::{UFrame, USegment};
 use vellum::page_table::{
     Access, AccessType, AccessedDirty, CursorMut, DetachedNode, FourLevel, Fragment, MappedItem, MappedRange,
-    PageProperty, PageTable, PageTableEntry, PageTableError, PagingConsts, Replaced, RiscVEntry, Sv39, Sv48,
-    TinyTree, UserPt, X86Entry,
+    PageProperty, PageTable, PageTableEntry, PageTableError, PagingConsts, Replaced, RiscVEntry, Sv39,
+    Sv39OrSv48, Sv48, TinyTree, UserPt, X86Entry,
 };
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
+use vellum_machine::paging;
 use vellum_machine::ptword::{Base, Extensions, SvpbmtSvadu};
 
 const KERNEL_HALF: usize = 0xffff_8000_0000_0000;
@@ -19,12 +20,22 @@ const FRAMES: usize = 5;
 
 /// Pages at the borders of nodes of every level.
 trait Shape: PagingConsts + Sized {
-    const CLUSTERS: &'static [usize];
-    const CLUSTER: usize;
-    /// One past the last page of user space.
-    const TOP: usize;
+    /// The first page of each cluster, as far as user space goes; there is one more at its end.
+    const CLUSTERS: &'static [usize] = &[0, 500, 1 << 10, (1 << 18) - 12, (1 << 27) - 12];
+    const CLUSTER: usize = 24;
     /// The format of an entry.
     type Entry: PageTableEntry<Self>;
+
+    /// One past the last page of user space.
+    fn top() -> usize {
+        1 << (Self::INDEX_BITS * usize::from(Self::levels()) - 1)
+    }
+
+    /// The first page of each cluster.
+    fn clusters() -> Vec<usize> {
+        let last = Self::top() - Self::CLUSTER;
+        Self::CLUSTERS.iter().copied().filter(|first| *first < last).chain([last]).collect()
+    }
 
     /// What a new mapping has noted.
     fn fresh(prop: PageProperty) -> AccessedDirty;
@@ -79,31 +90,23 @@ macro_rules! riscv {
 }
 
 impl Shape for Sv39 {
-    const CLUSTERS: &'static [usize] = &[0, 500, 1 << 10, (1 << 18) - 12, Self::TOP - Self::CLUSTER];
-    const CLUSTER: usize = 24;
-    const TOP: usize = 1 << 26;
+    riscv!(Base);
+}
+
+impl Shape for Sv39OrSv48 {
     riscv!(Base);
 }
 
 impl Shape for Sv48 {
-    const CLUSTERS: &'static [usize] = FourLevel::CLUSTERS;
-    const CLUSTER: usize = FourLevel::CLUSTER;
-    const TOP: usize = FourLevel::TOP;
     riscv!(SvpbmtSvadu);
 }
 
 impl Shape for TinyTree {
-    const CLUSTERS: &'static [usize] = &[0];
     const CLUSTER: usize = 32;
-    const TOP: usize = 32;
     x86_64!();
 }
 
 impl Shape for FourLevel {
-    const CLUSTERS: &'static [usize] =
-        &[0, 500, 1 << 10, (1 << 18) - 12, (1 << 27) - 12, Self::TOP - Self::CLUSTER];
-    const CLUSTER: usize = 24;
-    const TOP: usize = 1 << 35;
     x86_64!();
 }
 
@@ -176,21 +179,22 @@ fn an_access() -> impl Strategy<Value = AccessType> {
 }
 
 fn a_page<G: Shape>() -> impl Strategy<Value = usize> {
-    (0..G::CLUSTERS.len(), 0..G::CLUSTER).prop_map(|(cluster, n)| G::CLUSTERS[cluster] + n)
+    let clusters = G::clusters();
+    (0..clusters.len(), 0..G::CLUSTER).prop_map(move |(cluster, n)| clusters[cluster] + n)
 }
 
 fn a_range<G: Shape>() -> impl Strategy<Value = Range<usize>> {
     prop_oneof![
-        4 => (a_page::<G>(), 1..G::CLUSTER).prop_map(|(start, count)| start..(start + count).min(G::TOP)),
+        4 => (a_page::<G>(), 1..G::CLUSTER).prop_map(|(start, count)| start..(start + count).min(G::top())),
         2 => (a_page::<G>(), a_page::<G>()).prop_map(|(a, b)| a.min(b)..a.max(b) + 1),
-        2 => Just(0..G::TOP),
+        2 => Just(0..G::top()),
         1 => (0..2_usize).prop_map(|n| n * G::NR_ENTRIES..(n + 1) * G::NR_ENTRIES),
     ]
 }
 
 fn an_address<G: Shape>() -> impl Strategy<Value = usize> {
     let whole = usize::MAX & !(PAGE_SIZE - 1);
-    let top = G::TOP * PAGE_SIZE;
+    let top = G::top() * PAGE_SIZE;
     prop_oneof![
         prop::sample::select(vec![0, PAGE_SIZE, top - PAGE_SIZE, top, top + PAGE_SIZE, KERNEL_HALF, whole]),
         prop::sample::select(vec![1, PAGE_SIZE - 1, top - 1, top + 8, KERNEL_HALF - 1, usize::MAX, 1 << 63]),
@@ -257,7 +261,7 @@ fn refusal<G: Shape>(start: usize, end: usize) -> Option<PageTableError> {
     match (Vaddr(start), Vaddr(end)) {
         (start, end) if start == end => Some(PageTableError::Empty { va: start }),
         (start, end) if start > end => Some(PageTableError::Reversed { start, end }),
-        (_, end) if end > va(G::TOP) => Some(PageTableError::OutOfRange { va: end }),
+        (_, end) if end > va(G::top()) => Some(PageTableError::OutOfRange { va: end }),
         _ => None,
     }
 }
@@ -455,7 +459,7 @@ impl<'a, G: Shape> Session<'a, G> {
     fn keep_what_was_in(&mut self, mut node: DetachedNode<Pt<G>>, window: &Range<usize>) {
         let pages = pages_of(0, &node.va_range());
         let covers = |level: u8| G::NR_ENTRIES.pow(u32::from(level));
-        assert!((1..G::LEVELS).any(|level| covers(level) == pages.len()));
+        assert!((1..G::levels()).any(|level| covers(level) == pages.len()));
         assert!(pages.start.is_multiple_of(pages.len()));
         assert!(pages.start < window.end && window.start < pages.end);
         let mapped: Vec<usize> = self.model.pages.range(pages).map(|(page, _)| *page).collect();
@@ -648,7 +652,7 @@ impl<'a, G: Shape> Session<'a, G> {
         let at = self.at;
         assert_eq!((self.cursor.virt_addr(), self.cursor.range()), (va(at), vas(self.range.clone())));
         self.model.check_counts();
-        let clusters = G::CLUSTERS.iter().flat_map(|first| *first..first + G::CLUSTER);
+        let clusters = G::clusters().into_iter().flat_map(|first| first..first + G::CLUSTER);
         let mapped = self.model.pages.range(self.range.clone()).map(|(page, _)| *page);
         let pages: Vec<usize> = clusters.filter(|page| self.range.contains(page)).chain(mapped).collect();
         for page in pages {
@@ -681,7 +685,7 @@ fn carry_out<G: Shape>(table: &PageTable<Pt<G>>, model: &mut Model, op: Op) {
             assert_eq!(table.cursor_mut(Vaddr(start)..Vaddr(end)).err(), expected);
         }
     }
-    model.check(table, 0..G::TOP);
+    model.check(table, 0..G::top());
     model.check_counts();
 }
 
@@ -695,7 +699,7 @@ fn sequence<G: Shape>(ops: Vec<Op>, emptied: bool) {
         carry_out(&table, &mut model, op);
     }
     if emptied {
-        Session::new(&table, 0..G::TOP, &mut model).take_all(None);
+        Session::new(&table, 0..G::top(), &mut model).take_all(None);
         assert!(model.pages.is_empty());
         assert_eq!(count_free(), before - FRAMES - 1, "nodes are left besides the root");
     }
@@ -727,6 +731,18 @@ fn any_sequence_on_sv48_is_that_of_a_map() {
 }
 
 #[test]
+fn any_sequence_on_as_many_levels_as_were_chosen_is_that_of_a_map() {
+    for four_levels in [false, true] {
+        #[allow(unsafe_code, reason = "chooses for this test alone")]
+        // SAFETY: no walker is involved. This test alone has tables of the shape, and none is left when it chooses again.
+        unsafe {
+            paging::choose(four_levels)
+        };
+        with_cases(500, ops::<Sv39OrSv48>(), |(ops, emptied)| sequence::<Sv39OrSv48>(ops, emptied));
+    }
+}
+
+#[test]
 fn a_table_without_a_frame_for_its_root() {
     on_machine(|| {
         let before = count_free();
@@ -742,12 +758,12 @@ fn one_frame_can_be_mapped_everywhere() {
         let before = count_free();
         let frame = user_frame();
         let table = PageTable::<UserPt<TinyTree>>::new().unwrap();
-        let mut cursor = table.cursor_mut(vas(0..TinyTree::TOP)).unwrap();
-        for _ in 0..TinyTree::TOP {
+        let mut cursor = table.cursor_mut(vas(0..TinyTree::top())).unwrap();
+        for _ in 0..TinyTree::top() {
             let item = MappedItem::new(frame.clone(), PageProperty::user(Access::R));
             assert!(cursor.map(item).is_ok_and(|old| old.is_none()));
         }
-        assert_eq!(frame.reference_count(), 1 + TinyTree::TOP as u64);
+        assert_eq!(frame.reference_count(), 1 + TinyTree::top() as u64);
         drop(cursor);
         drop(table);
         assert_eq!(frame.reference_count(), 1);

@@ -6,9 +6,10 @@ use page_table_support::*;
 use vellum::page_table::{
     Access, AccessType, AccessedDirty, CachePolicy, Fragment, KernelPt, KernelPtConfig, MappedItem,
     PageProperty, PageTable, PageTableConfig, PageTableEntry, PageTableError, PagingConsts, Pte, RiscVEntry,
-    SoftBits, Sv39, Sv48, Untracked, UserPt, UserPtConfig,
+    SoftBits, Sv39, Sv39OrSv48, Sv48, Untracked, UserPt, UserPtConfig, upper_base,
 };
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
+use vellum_machine::paging;
 use vellum_machine::ptword::{Base, Extensions, SvpbmtSvadu};
 
 type User<S, X> = UserPt<S, RiscVEntry<S, X>>;
@@ -118,8 +119,8 @@ fn the_walk_finds_what_every_property_says() {
 fn pages_of_every_size<S: PagingConsts>(hart: Hart) {
     let table = PageTable::<Kernel<S, SvpbmtSvadu>>::new().unwrap();
     let giant = 512 * 512 * PAGE_SIZE;
-    let entry = S::NR_ENTRIES.pow(u32::from(S::LEVELS) - 1) * PAGE_SIZE;
-    let base = S::UPPER_BASE + Kernel::<S, SvpbmtSvadu>::TOP_LO * entry;
+    let entry = S::NR_ENTRIES.pow(u32::from(S::levels()) - 1) * PAGE_SIZE;
+    let base = upper_base::<S>() + Kernel::<S, SvpbmtSvadu>::TOP_LO * entry;
     let uncached = PageProperty { cache: CachePolicy::Uncached, ..PageProperty::kernel(Access::RW) };
     let pages = [
         (base, 5 * giant, 3, PageProperty::kernel(Access::RX)),
@@ -172,6 +173,57 @@ fn the_walk_finds_pages_of_every_size() {
     });
 }
 
+/// Kernel space ends with the last address but for one page, which would end at none.
+fn pages_up_to_the_last<S: PagingConsts>(hart: Hart) {
+    let table = PageTable::<Kernel<S, Base>>::new().unwrap();
+    table.populate().unwrap();
+    let last = Vaddr(usize::MAX - PAGE_SIZE + 1);
+    let range = Vaddr(last.0 - PAGE_SIZE)..last;
+    let mut cursor = table.cursor_mut(range.clone()).unwrap();
+    let prop = PageProperty::kernel(Access::R);
+    assert!(cursor.map(Untracked::new(Paddr(0x7000), 1, prop).unwrap()).is_ok());
+    assert_eq!(
+        (cursor.virt_addr(), cursor.query().err()),
+        (last, Some(PageTableError::OutOfRange { va: last }))
+    );
+    drop(cursor);
+    walks_as_it_says::<S>(hart, table.root_paddr(), range.start, Paddr(0x7000), prop, ALL_NOTED);
+    assert_eq!(table.translate(Vaddr(last.0 - 1)).unwrap().paddr, Paddr(0x7fff));
+    assert_eq!((table.translate(last), table.translate(Vaddr(usize::MAX))), (None, None));
+    let refused = table.cursor(last..Vaddr(0)).err();
+    assert_eq!(refused, Some(PageTableError::Reversed { start: last, end: Vaddr(0) }));
+    let mut cursor = table.cursor_mut(Vaddr(last.0 - (1 << 30) + PAGE_SIZE)..last).unwrap();
+    assert_eq!(cursor.find_next((1 << 30) - PAGE_SIZE), Ok(Some(range.start)));
+    assert!(matches!(cursor.take_next(PAGE_SIZE), Ok(Some(Fragment::Leaf { va, .. })) if va == range.start));
+    assert_eq!(table.translate(range.start), None);
+}
+
+#[test]
+fn kernel_space_ends_where_addresses_do() {
+    on_machine(|| {
+        pages_up_to_the_last::<Sv39>(Hart::BASE);
+        pages_up_to_the_last::<Sv48>(Hart::BASE);
+    });
+}
+
+/// One shape is that of three levels or of four, as was chosen.
+#[test]
+fn there_are_as_many_levels_as_were_chosen() {
+    for (four_levels, levels) in [(false, Sv39::levels()), (true, Sv48::levels())] {
+        #[allow(unsafe_code, reason = "chooses for this test alone")]
+        // SAFETY: no walker is involved. This test alone has tables of the shape, and none is in use when it chooses again.
+        unsafe {
+            paging::choose(four_levels)
+        };
+        assert_eq!((paging::has_four_levels(), Sv39OrSv48::levels()), (four_levels, levels));
+        on_machine(|| {
+            every_property::<Sv39OrSv48, Base>(Hart::BASE);
+            pages_of_every_size::<Sv39OrSv48>(Hart::FULL);
+            pages_up_to_the_last::<Sv39OrSv48>(Hart::BASE);
+        });
+    }
+}
+
 /// The words are those of the manual.
 #[test]
 fn words_are_those_of_the_manual() {
@@ -206,7 +258,7 @@ fn words_mean_what_a_hart_makes_of_them<S: PagingConsts, X: Extensions>(hart: Ha
     let highs = [0, 1, IO >> 54, PBMT >> 54, 1 << 7, N >> 54, RESERVED >> 54, (N | IO) >> 54];
     for high in highs {
         for low in 0..1024 {
-            for level in 1..=S::LEVELS {
+            for level in 1..=S::levels() {
                 let word = high << 54 | (1 << 27) << 10 | low;
                 let meaning = RiscVEntry::<S, X>::decode(word, level);
                 let accessible = |prop: &PageProperty| prop.access != Access::None;
@@ -304,7 +356,7 @@ fn a_hart_notes_accesses_where_it_can() {
 fn an_access_to_a_part_of_a_huge_page_is_noted() {
     on_machine(|| {
         let table = PageTable::<Kernel<Sv39, SvpbmtSvadu>>::new().unwrap();
-        let base = Sv39::UPPER_BASE + (256 << 30);
+        let base = upper_base::<Sv39>() + (256 << 30);
         let mut cursor = table.cursor_mut(Vaddr(base)..Vaddr(base + (2 << 20))).unwrap();
         let item = Untracked::new(Paddr(6 << 20), 2, PageProperty::kernel(Access::RW)).unwrap();
         assert!(cursor.map(item).is_ok());
@@ -346,7 +398,7 @@ fn x86_64_says_what_it_cannot_say() {
         assert_eq!(count_free(), free);
 
         let table = PageTable::<KernelPtConfig>::new().unwrap();
-        let base = <KernelPtConfig as PageTableConfig>::VA_BASE + (1 << 47);
+        let base = <KernelPtConfig as PageTableConfig>::va_base() + (1 << 47);
         let mut cursor = table.cursor_mut(Vaddr(base)..Vaddr(base + (2 << 20))).unwrap();
         assert!(cursor.map(Untracked::new(Paddr(0), 2, kernel).unwrap()).is_ok());
         cursor.jump(Vaddr(base + PAGE_SIZE)).unwrap();

@@ -5,8 +5,8 @@ use page_table_support::*;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use vellum::page_table::{
-    Access, FourLevel, KernelPt, MappedItem, PageProperty, PageTable, PageTableConfig, PagingConsts,
-    Translation, Untracked, UserPtConfig, defer,
+    Access, FourLevel, KernelPt, MappedItem, PageProperty, PageTable, PageTableConfig, Translation,
+    Untracked, UserPtConfig, defer, upper_base,
 };
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
 use vellum_machine::cpu::CpuId;
@@ -17,7 +17,7 @@ const RW: PageProperty = PageProperty::user(Access::RW);
 fn a_byte_of_each_size_of_page() {
     machine(2).run_on(CpuId::BOOT, || {
         let table = PageTable::<KernelPt<FourLevel>>::new().unwrap();
-        let base = FourLevel::UPPER_BASE + (KernelPt::<FourLevel>::TOP_LO << 39);
+        let base = upper_base::<FourLevel>() + (KernelPt::<FourLevel>::TOP_LO << 39);
         let prop = PageProperty::kernel(Access::R);
         for level in 1..=3 {
             let size = PAGE_SIZE << (9 * (level - 1));

@@ -5,7 +5,7 @@ use page_table_support::*;
 use std::ops::Range;
 use vellum::page_table::{
     Access, FourLevel, KernelPt, MappedItem, PageProperty, PageTable, PageTableConfig, PageTableError,
-    PagingConsts, Untracked, UserPtConfig,
+    Untracked, UserPtConfig, upper_base,
 };
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
 
@@ -78,7 +78,7 @@ fn without_memory_the_node_above_is_locked() {
 fn a_range_of_one_huge_page_can_become_one() {
     on_machine(|| {
         let table = PageTable::<KernelPt<FourLevel>>::new().unwrap();
-        let base = FourLevel::UPPER_BASE + (KernelPt::<FourLevel>::TOP_LO << 39);
+        let base = upper_base::<FourLevel>() + (KernelPt::<FourLevel>::TOP_LO << 39);
         for (start, level) in [(0, 2), (LEAF * LEAF, 3)] {
             let pages = LEAF.pow(u32::from(level) - 1);
             let range = Vaddr(base + start * PAGE_SIZE)..Vaddr(base + (start + pages) * PAGE_SIZE);

@@ -1,22 +1,37 @@
 //! Where the kernel sees physical memory and its metadata, and where user space ends.
 //!
-//! In a process the windows are where it has room. On bare metal they are in the upper half: the linear map at its first
-//! address, where kernel space shows physical memory too. Sv39 (bare RISC-V without the feature `sv48`) has little room
-//! there: half of it is the linear map's.
+//! In a process the windows are where it has room. On bare metal they are in the upper half: the linear map at the first
+//! address of kernel space, where kernel space shows physical memory too. On bare RISC-V they are where trees of three levels
+//! have their upper half, which is the end of the upper half of four: the addresses are the same in both, and but for the end
+//! of user space nothing here depends on how many [there are](crate::paging). There is little room: half of it is the linear
+//! map's.
+use crate::paging::has_four_levels;
 use vstd::prelude::*;
 
 verus! {
 
-/// The first address above user space: half of what three levels reach.
-#[cfg(all(target_os = "none", target_arch = "riscv64", not(feature = "sv48")))]
-pub const USER_TOP: usize = 0x40_0000_0000;
+/// Whether the processors of this target have a choice of how many levels trees have.
+const LEVELS_ARE_CHOSEN: bool = cfg!(all(target_os = "none", target_arch = "riscv64"));
 
-/// The first address above user space: half of what four levels reach.
-#[cfg(not(all(target_os = "none", target_arch = "riscv64", not(feature = "sv48"))))]
-pub const USER_TOP: usize = 0x8000_0000_0000;
+/// Half of what three levels reach.
+const HALF_OF_THREE: usize = 0x40_0000_0000;
+
+/// Half of what four levels reach.
+const HALF_OF_FOUR: usize = 0x8000_0000_0000;
+
+/// Returns the first address above user space.
+#[inline(always)]
+pub fn user_top() -> usize {
+    if LEVELS_ARE_CHOSEN && !has_four_levels() { HALF_OF_THREE } else { HALF_OF_FOUR }
+}
+
+/// The first address of kernel space that kernels use, in the upper half.
+#[cfg(all(target_os = "none", target_arch = "riscv64"))]
+pub const KERNEL_BASE: usize = 0xffff_ffc0_0000_0000;
 
 /// The first address of the upper half, which is the kernel's.
-pub const KERNEL_BASE: usize = usize::MAX - USER_TOP + 1;
+#[cfg(not(all(target_os = "none", target_arch = "riscv64")))]
+pub const KERNEL_BASE: usize = 0xffff_8000_0000_0000;
 
 /// The virtual address at which the linear map shows physical address 0.
 #[cfg(not(target_os = "none"))]
@@ -31,11 +46,11 @@ pub const LINEAR_MAP_BASE: usize = KERNEL_BASE;
 pub const META_BASE: usize = 0x60_0000_0000;
 
 /// The virtual address of the metadata slot of the frame at physical address 0.
-#[cfg(all(target_os = "none", target_arch = "riscv64", not(feature = "sv48")))]
+#[cfg(all(target_os = "none", target_arch = "riscv64"))]
 pub const META_BASE: usize = KERNEL_BASE + 0x28_0000_0000;
 
 /// The virtual address of the metadata slot of the frame at physical address 0.
-#[cfg(all(target_os = "none", not(all(target_arch = "riscv64", not(feature = "sv48")))))]
+#[cfg(all(target_os = "none", not(target_arch = "riscv64")))]
 pub const META_BASE: usize = KERNEL_BASE + 0x80_0000_0000;
 
 /// Bytes of metadata per frame.
@@ -47,11 +62,11 @@ pub const META_SLOT_SIZE: usize = 64;
 pub const META_SLOT_SIZE: usize = 512;
 
 /// One past the highest physical address that the two fixed windows leave room for (128 GiB).
-#[cfg(all(target_os = "none", target_arch = "riscv64", not(feature = "sv48")))]
+#[cfg(all(target_os = "none", target_arch = "riscv64"))]
 pub const PADDR_LIMIT: usize = 0x20_0000_0000;
 
 /// One past the highest physical address that the two fixed windows leave room for (256 GiB).
-#[cfg(not(all(target_os = "none", target_arch = "riscv64", not(feature = "sv48"))))]
+#[cfg(not(all(target_os = "none", target_arch = "riscv64")))]
 pub const PADDR_LIMIT: usize = 0x40_0000_0000;
 
 } // verus!

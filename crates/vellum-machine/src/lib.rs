@@ -23,6 +23,7 @@ pub mod layout;
 pub mod model;
 pub mod owned;
 pub mod page;
+pub mod paging;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod primitive;
 pub mod ptword;

@@ -74,15 +74,6 @@ impl Extensions for Base {
     const SVADU: bool = false;
 }
 
-/// Sv48, and no more than that.
-pub struct Sv48Base;
-
-impl Extensions for Sv48Base {
-    const SVPBMT: bool = false;
-
-    const SVADU: bool = false;
-}
-
 /// Memory types, and A and D bits from hardware.
 pub struct SvpbmtSvadu;
 

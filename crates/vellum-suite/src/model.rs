@@ -1,5 +1,5 @@
 //! What a space should hold, in plain terms.
-use crate::support::{BASE, load, page, store};
+use crate::support::{base, load, page, store};
 use alloc::collections::BTreeMap;
 use core::ops::Range;
 use vellum::frame::UFrame;
@@ -96,7 +96,7 @@ impl Model {
     /// If they differ.
     pub fn check_access(&self, n: usize) {
         let access = self.pages.get(&n).map_or(Access::None, |(_, prop)| prop.access);
-        let va = Vaddr(BASE.0 + n * PAGE_SIZE + 16);
+        let va = Vaddr(base().0 + n * PAGE_SIZE + 16);
         assert_eq!(load(va).is_ok(), access.readable(), "load from page {n}");
         let value = n as u64 ^ 0x5a5a;
         assert_eq!(store(va, value).is_ok(), access.writable(), "store to page {n}");

@@ -3,7 +3,7 @@ use crate::Machine;
 use crate::model::Model;
 use crate::support::*;
 use core::ops::Range;
-use vellum::space::{Access, MappedItem, PageProperty, SoftBits, USER_TOP, VmSpace, VmSpaceError};
+use vellum::space::{Access, MappedItem, PageProperty, SoftBits, VmSpace, VmSpaceError, user_top};
 use vellum_machine::addr::PAGE_SIZE;
 
 /// Pages at the borders of nodes of every level; the last only where user space goes beyond it.
@@ -27,7 +27,7 @@ enum Op {
 
 /// The clusters that are in user space.
 fn clusters() -> &'static [usize] {
-    let fits = |first: &&usize| (USER_TOP.0 - BASE.0) / PAGE_SIZE >= **first + 2 * CLUSTER;
+    let fits = |first: &&usize| (user_top().0 - base().0) / PAGE_SIZE >= **first + 2 * CLUSTER;
     &CLUSTERS[..CLUSTERS.iter().take_while(fits).count()]
 }
 

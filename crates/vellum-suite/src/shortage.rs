@@ -100,7 +100,7 @@ pub fn nothing_left(machine: &dyn Machine) {
         let free = count_free();
         let space = active_space();
         space.set_fault_handler(|space, fault| {
-            let n = (fault.addr.0 - BASE.0) / PAGE_SIZE;
+            let n = (fault.addr.0 - base().0) / PAGE_SIZE;
             let frame = try_user_frame().ok_or(FaultError::NoMemory)?;
             let prop = PageProperty::user(Access::RW);
             space.cursor_mut(pages(n..n + 1))?.map(MappedItem::new(frame, prop))?;

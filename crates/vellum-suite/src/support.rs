@@ -6,11 +6,14 @@ use vellum::frame::allocator::{self, FrameAllocOptions};
 use vellum::frame::{UFrame, USegment};
 use vellum::space::{Access, MappedItem, PageFault, PageProperty, VmSpace};
 use vellum_machine::addr::{PAGE_SIZE, Vaddr};
-use vellum_machine::layout::USER_TOP;
 use vellum_machine::user;
 
+pub use vellum::space::user_top;
+
 /// Where suites map: where an entry of every level begins, in tables of four levels and of three.
-pub const BASE: Vaddr = Vaddr(if USER_TOP > 1 << 46 { 0x5000_0000_0000 } else { 0x10_0000_0000 });
+pub fn base() -> Vaddr {
+    Vaddr(if user_top().0 > 1 << 46 { 0x5000_0000_0000 } else { 0x10_0000_0000 })
+}
 
 /// A frame of zeros, if there is one.
 pub fn try_user_frame() -> Option<UFrame> {
@@ -49,17 +52,12 @@ pub fn fail_allocation(nth: u64) {
 
 /// The address of page `n` of the suites.
 pub fn page(n: usize) -> Vaddr {
-    Vaddr(BASE.0 + n * PAGE_SIZE)
+    Vaddr(base().0 + n * PAGE_SIZE)
 }
 
 /// The page of the suites that an address is in.
 pub fn page_of(va: Vaddr) -> usize {
-    (va.0 - BASE.0) / PAGE_SIZE
-}
-
-/// Where user space ends.
-pub fn user_top() -> Vaddr {
-    Vaddr(USER_TOP)
+    (va.0 - base().0) / PAGE_SIZE
 }
 
 /// The addresses of pages.

@@ -14,6 +14,14 @@ const REFUSED: usize = usize::MAX;
 const R: usize = 1;
 const RW: usize = 3;
 
+/// A page of the kernel's linear map.
+#[cfg(target_arch = "x86_64")]
+const KERNEL_PAGE: usize = 0xffff_8000_0000_1000;
+
+/// A page of the kernel's linear map.
+#[cfg(target_arch = "riscv64")]
+const KERNEL_PAGE: usize = 0xffff_ffc0_0000_1000;
+
 #[cfg(target_arch = "x86_64")]
 global_asm!(".global _start", "_start:", "xor ebp, ebp", "and rsp, -16", "call program", "ud2");
 
@@ -198,18 +206,24 @@ fn be_killed() {
         is_killed(|| black_box((AREA + 3 * PAGE) as *mut u8).write_volatile(1));
         is_killed(|| core::mem::transmute::<usize, extern "C" fn()>(black_box(NO_CODE.as_ptr() as usize))());
         // The kernel's own memory, which is mapped, but not for programs.
-        is_killed(|| _ = black_box(0xffff_8000_0000_1000usize as *const u8).read_volatile());
+        is_killed(|| _ = black_box(KERNEL_PAGE as *const u8).read_volatile());
         is_killed(|| _ = black_box((AREA + 64 * PAGE) as *const u8).read_volatile());
     }
+}
+
+/// Where addresses end for programs: at the power of two above the stack.
+fn end_of_space() -> usize {
+    let on_stack = 0u8;
+    (&raw const on_stack).addr().next_power_of_two()
 }
 
 /// The kernel refuses what makes no sense, and reads nothing that the program may not.
 fn refuse_nonsense() {
     assert_eq!(call(99, 0, 0, 0), REFUSED);
-    assert_eq!(call(1, 0xffff_8000_0000_0000, 8, 0), REFUSED);
+    assert_eq!(call(1, KERNEL_PAGE, 8, 0), REFUSED);
     assert_eq!(call(1, 0xdead_0000, 8, 0), REFUSED);
     assert_eq!(wait(usize::MAX), REFUSED);
     assert_eq!(map(AREA + 1, 1, RW), REFUSED);
-    assert_eq!(map(0x7fff_ffff_f000, 2, RW), REFUSED);
+    assert_eq!(map(end_of_space() - PAGE, 2, RW), REFUSED);
     assert_eq!(map(AREA, usize::MAX / PAGE, RW), REFUSED);
 }

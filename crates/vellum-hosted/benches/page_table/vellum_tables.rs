@@ -45,7 +45,9 @@ pub struct VellumTable<'a> {
 }
 
 /// Where the part of a kernel's table begins.
-const KERNEL: usize = KernelPtConfig::VA_BASE + KernelPtConfig::TOP_LO * 512 * GIB * PAGE_SIZE;
+fn kernel() -> usize {
+    KernelPtConfig::va_base() + KernelPtConfig::TOP_LO * 512 * GIB * PAGE_SIZE
+}
 
 /// For 2 MiB pages. Nodes below its root stay, so there is one for all rounds.
 static HUGE_PAGES: LazyLock<PageTable<KernelPtConfig>> =
@@ -130,7 +132,7 @@ impl Table for VellumTable<'_> {
 
     fn map_huge(&self, first: usize, count: usize) {
         let prop = PageProperty::kernel(Access::RW);
-        let mut cursor = HUGE_PAGES.cursor_mut(vas(KERNEL, huge(first, count))).expect("it is a range");
+        let mut cursor = HUGE_PAGES.cursor_mut(vas(kernel(), huge(first, count))).expect("it is a range");
         for n in 0..count {
             let item = Untracked::<FourLevel>::new(Paddr(n * HUGE * PAGE_SIZE), 2, prop).expect("it fits");
             assert!(matches!(cursor.map(item), Ok(None)), "nothing is mapped there yet");
@@ -138,7 +140,7 @@ impl Table for VellumTable<'_> {
     }
 
     fn unmap_huge(&self, first: usize, count: usize) {
-        let range = vas(KERNEL, huge(first, count));
+        let range = vas(kernel(), huge(first, count));
         let len = range.end.0 - range.start.0;
         let mut cursor = HUGE_PAGES.cursor_mut(range).expect("it is a range");
         cursor.unmap(len, &mut drop::<Fragment<KernelPtConfig>>).expect("nothing is split");

@@ -162,7 +162,7 @@ pub fn pages_in<G: PagingConsts>(level: u8) -> usize {
 }
 
 pub fn base<U: Use>() -> usize {
-    U::Config::VA_BASE + U::Config::TOP_LO * pages_in::<U::Shape>(U::Shape::LEVELS) * PAGE_SIZE
+    U::Config::va_base() + U::Config::TOP_LO * pages_in::<U::Shape>(U::Shape::levels()) * PAGE_SIZE
 }
 
 pub fn va<U: Use>(page: usize) -> Vaddr {

@@ -159,7 +159,7 @@ pub fn node_word(node: Paddr, index: usize) -> u64 {
 /// Walks from `root` to the entry that decides about `va`, as hardware does, setting `bits` in each word on the way.
 fn walk_marking<G: PagingConsts>(root: Paddr, va: Vaddr, bits: u64) -> Entry {
     let mut node = root;
-    for level in (1..=G::LEVELS).rev() {
+    for level in (1..=G::levels()).rev() {
         let index = va.0 >> (PAGE_SHIFT + G::INDEX_BITS * usize::from(level - 1)) & (G::NR_ENTRIES - 1);
         let at = Paddr(node.0 + 8 * index);
         let value = word(at).load(Ordering::SeqCst);

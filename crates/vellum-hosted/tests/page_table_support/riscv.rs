@@ -120,7 +120,7 @@ impl Hart {
         va: Vaddr,
         access: AccessType,
     ) -> Result<Paddr, Fault> {
-        let bits = PAGE_SHIFT + S::INDEX_BITS * usize::from(S::LEVELS);
+        let bits = PAGE_SHIFT + S::INDEX_BITS * usize::from(S::levels());
         let upper = va.0 as isize >> (bits - 1);
         if upper != 0 && upper != -1 {
             return Err(Fault::NotCanonical);
@@ -150,7 +150,7 @@ impl Hart {
     /// The word that maps a page.
     fn find<S: PagingConsts>(&self, root: Paddr, va: Vaddr) -> Result<Leaf, Fault> {
         let mut node = root;
-        for level in (1..=S::LEVELS).rev() {
+        for level in (1..=S::levels()).rev() {
             let at = entry_at::<S>(node, va, level);
             let e = word(at).load(Ordering::SeqCst);
             match self.step::<S>(e, level)? {
@@ -177,7 +177,7 @@ fn entry_at<S: PagingConsts>(node: Paddr, va: Vaddr, level: u8) -> Paddr {
 /// Goes down while there are links, to the word that decides about `va`; returns where it is, its level, and itself.
 pub fn decides<S: PagingConsts>(root: Paddr, va: Vaddr) -> (Paddr, u8, u64) {
     let mut node = root;
-    for level in (1..=S::LEVELS).rev() {
+    for level in (1..=S::levels()).rev() {
         let at = entry_at::<S>(node, va, level);
         let e = word(at).load(Ordering::SeqCst);
         match Hart::FULL.step::<S>(e, level) {

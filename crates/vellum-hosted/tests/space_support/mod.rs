@@ -3,7 +3,7 @@
 
 pub use vellum_suite::model;
 pub use vellum_suite::support::{
-    BASE, HUGE, active_space, count_free, fail_allocation, free_frames, huge_item, load, map_pages,
+    HUGE, active_space, base, count_free, fail_allocation, free_frames, huge_item, load, map_pages,
     new_item as item, page, pages, store, try_huge_segment, try_user_frame, unmap_pages, user_frame,
 };
 

@@ -15,7 +15,7 @@ use core::fmt;
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
 use vellum_machine::{arch, layout, tlb};
 
-/// Where kernel space shows physical address 0: the first address of the upper half.
+/// Where kernel space shows physical address 0: the first address of the upper half that kernels use.
 pub const LINEAR_MAP: Vaddr = Vaddr(layout::KERNEL_BASE);
 
 /// The one table.
@@ -209,7 +209,7 @@ fn largest_page(at: usize, pa: usize, len: usize) -> (u8, usize) {
     LARGER
         .into_iter()
         // What is below the root stays: its entries are links.
-        .filter(|(level, _)| *level <= arch::largest_leaf_level() && *level < NativeShape::LEVELS)
+        .filter(|(level, _)| *level <= arch::largest_leaf_level() && *level < NativeShape::levels())
         .find(|(_, size)| (at | pa).is_multiple_of(*size) && len >= *size)
         .unwrap_or((1, PAGE_SIZE))
 }

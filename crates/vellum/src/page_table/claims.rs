@@ -45,7 +45,7 @@ impl<C: PageTableConfig> Session<C> {
         &&& match r {
             Ok(Some(Fragment::Leaf { va, item, .. })) => {
                 let (pa, l, prop) = C::raw(item);
-                let start = ((va.0 - C::VA_BASE) / PAGE_SIZE as int) as nat;
+                let start = ((va.0 - C::va_base()) / PAGE_SIZE as int) as nat;
                 &&& o.mapped().contains_pair(start, (pa as nat, prop))
                 &&& o.level_at(start) matches Some(k) && l <= k
                 &&& self.lost(o, start, start + pages(nr::<C>(), (l - 1) as nat))
@@ -91,7 +91,7 @@ pub(super) proof fn lemma_had_led<C: PageTableConfig>(o: Session<C>, va: Vaddr, 
     requires
         o.wf(),
         o.had(item, Some(old)),
-        va.0 == C::VA_BASE + o.v * PAGE_SIZE,
+        va.0 == C::va_base() + o.v * PAGE_SIZE,
         o.v + pages(nr::<C>(), (C::raw(item).1 - 1) as nat) <= o.g.e,
     ensures
         item_fits::<C>(va, old.item),
@@ -105,7 +105,7 @@ pub(super) proof fn lemma_had_led<C: PageTableConfig>(o: Session<C>, va: Vaddr, 
 {
     lemma_item_fits::<C>(o.g, va, old.item, o.v as nat);
     let (pa, l, prop) = C::raw(old.item);
-    assert((va.0 - C::VA_BASE) / PAGE_SIZE as int == o.v);
+    assert((va.0 - C::va_base()) / PAGE_SIZE as int == o.v);
     assert forall|w: nat| o.v <= w < o.v + pages(nr::<C>(), (l - 1) as nat) implies #[trigger] o.mapped().dom().contains(w) && item_leads::<C>(
         va,
         old.item,
@@ -129,7 +129,7 @@ pub(super) proof fn lemma_has_replaced<C: PageTableConfig>(o: Session<C>, s: Ses
         match old {
             Some(x) => {
                 &&& s.v - o.v == pages(nr::<C>(), (C::raw(x.item).1 - 1) as nat)
-                &&& forall|va: Vaddr| va.0 == C::VA_BASE + o.v * PAGE_SIZE ==> #[trigger] item_fits::<C>(va, x.item) && leads_lost(
+                &&& forall|va: Vaddr| va.0 == C::va_base() + o.v * PAGE_SIZE ==> #[trigger] item_fits::<C>(va, x.item) && leads_lost(
                     o.mapped(),
                     s.mapped(),
                     |w: nat, pa: nat| item_leads::<C>(va, x.item, w, pa),
@@ -149,7 +149,7 @@ pub(super) proof fn lemma_has_replaced<C: PageTableConfig>(o: Session<C>, s: Ses
         assert(s.mapped().remove_keys(b).dom().contains(w) && s.mapped().remove_keys(b)[w] == s.mapped()[w]);
     }
     if let Some(x) = old {
-        assert forall|va: Vaddr| va.0 == C::VA_BASE + o.v * PAGE_SIZE implies #[trigger] item_fits::<C>(va, x.item) && leads_lost(
+        assert forall|va: Vaddr| va.0 == C::va_base() + o.v * PAGE_SIZE implies #[trigger] item_fits::<C>(va, x.item) && leads_lost(
             o.mapped(),
             s.mapped(),
             |w: nat, pa: nat| item_leads::<C>(va, x.item, w, pa),

@@ -42,7 +42,16 @@ pub unsafe trait PageTableConfig: Send + Sync + 'static {
     const TOP_NODES_STAY: bool;
 
     /// The virtual address of the tree's page 0.
-    const VA_BASE: usize;
+    spec fn spec_va_base() -> usize;
+
+    /// Returns the virtual address of the tree's page 0.
+    #[verifier::when_used_as_spec(spec_va_base)]
+    fn va_base() -> (r: usize)
+        ensures
+            r == Self::spec_va_base(),
+        opens_invariants none
+        no_unwind
+    ;
 
     /// What a leaf at level `l` must own.
     spec fn leaf_ok(t: LeafTok, pa: usize, l: nat) -> bool;
@@ -105,15 +114,16 @@ pub unsafe trait PageTableConfig: Send + Sync + 'static {
             ),
     ;
 
-    /// The table's part of the root is a part of the root, and has addresses.
+    /// The table's part of the root is a part of the root, has addresses, and ends where they do or before.
     proof fn config_ok()
         ensures
             Self::TOP_LO < Self::TOP_HI <= Self::Consts::NR_ENTRIES,
-            Self::VA_BASE + PAGE_SIZE * (Self::TOP_HI * pages(
-                Self::Consts::NR_ENTRIES as nat,
-                (Self::Consts::LEVELS - 1) as nat,
-            )) <= usize::MAX,
-            Self::VA_BASE % PAGE_SIZE == 0,
+            ({
+                let below = pages(Self::Consts::NR_ENTRIES as nat, (Self::Consts::levels() - 1) as nat);
+                &&& Self::va_base() + PAGE_SIZE * (Self::TOP_LO * below + 1) <= usize::MAX
+                &&& Self::va_base() + PAGE_SIZE * (Self::TOP_HI * below) <= usize::MAX + 1
+            }),
+            Self::va_base() % PAGE_SIZE == 0,
     ;
 }
 

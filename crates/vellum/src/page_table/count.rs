@@ -40,7 +40,7 @@ impl<C: PageTableConfig> Session<C> {
                 self.wf(),
                 start == self.v,
                 start <= v <= end <= self.g.e <= 0x2000_0000_0000,
-                1 <= C::Consts::LEVELS <= 5,
+                1 <= C::Consts::levels() <= 5,
                 near.ok::<C>(self.g, self.tree@),
                 n == nr_mapped(self.mapped(), start as nat, v as nat),
                 n <= v - start,
@@ -82,12 +82,12 @@ impl<C: PageTableConfig> Session<C> {
             invariant
                 self.wf(),
                 self.v <= p <= end <= self.g.e <= 0x2000_0000_0000,
-                1 <= C::Consts::LEVELS <= 5,
+                1 <= C::Consts::levels() <= 5,
                 n <= p - self.v,
             decreases end - p,
         {
             let f = descend::<C>(&self.g, Tracked(self.tree.borrow()), p);
-            if f.l == 1 && f.l < self.g.top && !(C::TOP_NODES_STAY && f.l + 1 == C::Consts::LEVELS) {
+            if f.l == 1 && f.l < self.g.top && !(C::TOP_NODES_STAY && f.l + 1 == C::Consts::levels()) {
                 let (ns, ne) = entry_range::<C::Consts>(p, 2);
                 if ns == p && ne <= end {
                     p = ne;

@@ -238,7 +238,7 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     /// Returns the address at which the cursor is: in its range, or its end.
     pub fn virt_addr(&self) -> (r: Vaddr)
         ensures
-            r.0 == C::VA_BASE + self.at() * PAGE_SIZE,
+            r.0 == C::va_base() + self.at() * PAGE_SIZE,
     {
         self.session.get().va()
     }
@@ -344,7 +344,7 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
         &&& match old_item {
             Some(x) => {
                 &&& self.at() - o.at() == pages(nr::<C>(), (C::raw(x.item).1 - 1) as nat)
-                &&& forall|va: Vaddr| va.0 == C::VA_BASE + o.at() * PAGE_SIZE ==> #[trigger] item_fits::<C>(va, x.item) && leads_lost(
+                &&& forall|va: Vaddr| va.0 == C::va_base() + o.at() * PAGE_SIZE ==> #[trigger] item_fits::<C>(va, x.item) && leads_lost(
                     o.mapped(),
                     self.mapped(),
                     |w: nat, pa: nat| item_leads::<C>(va, x.item, w, pa),
@@ -545,7 +545,7 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
         let r = self.session.get_mut().protect_next(len, op);
         proof {
             if r is Ok && r->Ok_0 is Some {
-                let start = ((r->Ok_0->Some_0.start.0 - C::VA_BASE) / PAGE_SIZE as int) as nat;
+                let start = ((r->Ok_0->Some_0.start.0 - C::va_base()) / PAGE_SIZE as int) as nat;
                 lemma_leads_alike(o.mapped(), self.mapped(), start, self.at());
             }
         }

@@ -306,7 +306,7 @@ pub fn cut_borders<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>
             g.ok::<C>(*m),
             g.same::<C>(m0, *m),
             g.s <= v < end <= g.e <= 0x2000_0000_0000,
-            1 <= C::Consts::LEVELS <= 5,
+            1 <= C::Consts::levels() <= 5,
     {
         let ghost m1 = *m;
         let first = descend::<C>(g, Tracked(m), v);

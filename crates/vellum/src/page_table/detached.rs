@@ -10,9 +10,8 @@ use super::retired::*;
 use super::session::va_of;
 use super::spec::*;
 use super::stack::*;
+use super::table::whole_table;
 use super::take::*;
-#[cfg(verus_keep_ghost)]
-use super::walk::lemma_total;
 use super::world::World;
 #[cfg(verus_keep_ghost)]
 use super::world::axiom_one_world;
@@ -51,7 +50,7 @@ impl<C: PageTableConfig> DetachedNode<C> {
     pub fn va_range(&self) -> (r: Range<Vaddr>)
         ensures
             forall|w: nat, pa: nat| #[trigger]
-                self.leads(w, pa) ==> r.start.0 <= C::VA_BASE + w * PAGE_SIZE && C::VA_BASE + (w + 1) * PAGE_SIZE <= r.end.0,
+                self.leads(w, pa) ==> r.start.0 <= C::va_base() + w * PAGE_SIZE && C::va_base() + (w + 1) * PAGE_SIZE <= r.end.0,
     {
         let inner = self.inner.get();
         proof {
@@ -93,9 +92,11 @@ struct Rest<C: PageTableConfig> {
     kind: PhantomData<C>,
 }
 
-/// One past the last page that a table of this use can have.
+/// One past the last page that a table of this use can have: one whose end is an address.
 pub(super) open spec fn top_page<C: PageTableConfig>() -> nat {
-    (C::TOP_HI * pages(nr::<C>(), (C::Consts::LEVELS - 1) as nat)) as nat
+    let end = (C::TOP_HI * pages(nr::<C>(), (C::Consts::levels() - 1) as nat)) as nat;
+    let most = (usize::MAX - C::va_base()) as nat / PAGE_SIZE as nat;
+    if end < most { end } else { most }
 }
 
 /// An unlinked node of level `l` at `pa` links nothing, and its leaves from entry `next` on own what they must.
@@ -422,21 +423,10 @@ pub(super) fn detached<C: PageTableConfig>(w: &'static World, t: TakenNode) -> (
 /// The virtual address of a page, or the end of the table's part if that comes before.
 fn clamp<C: PageTableConfig>(v: usize) -> (r: Vaddr)
     ensures
-        r.0 == C::VA_BASE + (if v < top_page::<C>() { v as nat } else { top_page::<C>() }) * PAGE_SIZE,
+        r.0 == C::va_base() + (if v < top_page::<C>() { v as nat } else { top_page::<C>() }) * PAGE_SIZE,
     no_unwind
 {
-    proof {
-        C::Consts::consts_ok();
-        C::config_ok();
-        lemma_total::<C>();
-        let (hi, t, n) = (C::TOP_HI as nat, nr::<C>(), pages(nr::<C>(), (C::Consts::LEVELS - 1) as nat));
-        assert(pages(t, C::Consts::LEVELS as nat) == t * n);
-        assert(hi * n <= t * n) by (nonlinear_arith)
-            requires
-                hi <= t,
-        ;
-    }
-    let top = C::TOP_HI * pages_below::<C::Consts>(C::Consts::LEVELS - 1);
+    let top = whole_table::<C>().1;
     va_of::<C>(if v < top { v } else { top })
 }
 

@@ -2,7 +2,6 @@
 //!
 //! Nothing here knows how many levels a tree has or how many entries a node: both are parameters, bounded by
 //! what fits into a frame and into an address.
-#[cfg(verus_keep_ghost)]
 use vellum_machine::addr::PAGE_SIZE;
 #[cfg(verus_keep_ghost)]
 use vstd::arithmetic::div_mod::lemma_div_denominator;
@@ -16,10 +15,19 @@ verus! {
 
 /// The shape of a page-table tree.
 ///
-/// Level 1 is the level of base pages; the root is at level [`PagingConsts::LEVELS`].
+/// Level 1 is the level of base pages; the root is at level [`PagingConsts::levels`].
 pub trait PagingConsts: Send + Sync + 'static {
-    /// The levels of the tree.
-    const LEVELS: u8;
+    /// The levels of the tree: of most shapes a constant, of some what the machine [says](vellum_machine::paging).
+    spec fn spec_levels() -> u8;
+
+    /// Returns the levels of the tree.
+    #[verifier::when_used_as_spec(spec_levels)]
+    fn levels() -> (r: u8)
+        ensures
+            r == Self::spec_levels(),
+        opens_invariants none
+        no_unwind
+    ;
 
     /// Binary logarithm of the number of entries in a node.
     const INDEX_BITS: usize;
@@ -27,12 +35,8 @@ pub trait PagingConsts: Send + Sync + 'static {
     /// The number of entries in a node.
     const NR_ENTRIES: usize;
 
-    /// The highest level at which an entry may map a page.
+    /// The highest level at which an entry may map a page, if the tree has that level.
     const MAX_LEAF_LEVEL: u8;
-
-    /// Where the tree's page 0 would lie if the tree covered the top of the address space: the addresses of its upper
-    /// half are sign-extended.
-    const UPPER_BASE: usize;
 
     /// One past the last entry of the root that is kernel space's, which begins with the upper half: the less an entry
     /// covers, the more there are.
@@ -41,14 +45,12 @@ pub trait PagingConsts: Send + Sync + 'static {
     /// What every shape promises: a node fits into a frame and a page number into 45 bits.
     proof fn consts_ok()
         ensures
-            1 <= Self::LEVELS <= 5,
+            1 <= Self::levels() <= 5,
             2 <= Self::INDEX_BITS <= 9,
             Self::NR_ENTRIES == pow2(Self::INDEX_BITS as nat),
             4 <= Self::NR_ENTRIES <= 512,
-            1 <= Self::MAX_LEAF_LEVEL <= Self::LEVELS,
-            Self::UPPER_BASE + PAGE_SIZE * pages(Self::NR_ENTRIES as nat, Self::LEVELS as nat) == usize::MAX + 1,
-            Self::UPPER_BASE % PAGE_SIZE == 0,
-            Self::NR_ENTRIES / 2 < Self::KERNEL_HI < Self::NR_ENTRIES,
+            1 <= Self::MAX_LEAF_LEVEL <= 5,
+            Self::NR_ENTRIES / 2 < Self::KERNEL_HI <= Self::NR_ENTRIES,
     ;
 }
 
@@ -282,10 +284,10 @@ pub proof fn lemma_pages_pos(nr: nat, k: nat)
 /// The bound of page numbers.
 pub proof fn lemma_total_pages<G: PagingConsts>()
     ensures
-        pages(G::NR_ENTRIES as nat, G::LEVELS as nat) <= 0x2000_0000_0000,
+        pages(G::NR_ENTRIES as nat, G::levels() as nat) <= 0x2000_0000_0000,
 {
     G::consts_ok();
-    let l = G::LEVELS as nat;
+    let l = G::levels() as nat;
     lemma_pages_pow2(G::INDEX_BITS as nat, G::NR_ENTRIES as nat, l);
     assert(G::INDEX_BITS * l <= 45) by (nonlinear_arith)
         requires
@@ -323,6 +325,30 @@ pub fn pages_below<G: PagingConsts>(k: u8) -> (r: usize)
         assert(1 * pow2(s) == pow2(s));
     }
     1usize << (G::INDEX_BITS * k as usize)
+}
+
+/// What [`upper_base`] says.
+pub open spec fn spec_upper_base<G: PagingConsts>() -> usize {
+    (usize::MAX + 1 - PAGE_SIZE * pages(G::NR_ENTRIES as nat, G::levels() as nat)) as usize
+}
+
+/// Returns where the tree's page 0 would lie if the tree covered the top of the address space: the addresses of its upper
+/// half are sign-extended.
+#[inline(always)]
+#[verifier::when_used_as_spec(spec_upper_base)]
+pub fn upper_base<G: PagingConsts>() -> (r: usize)
+    ensures
+        r == spec_upper_base::<G>(),
+        r + PAGE_SIZE * pages(G::NR_ENTRIES as nat, G::levels() as nat) == usize::MAX + 1,
+        r % PAGE_SIZE == 0,
+    opens_invariants none
+    no_unwind
+{
+    proof {
+        G::consts_ok();
+        lemma_total_pages::<G>();
+    }
+    usize::MAX - (PAGE_SIZE * pages_below::<G>(G::levels()) - 1)
 }
 
 /// Powers of two are in the order of their exponents.

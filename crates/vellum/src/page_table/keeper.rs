@@ -198,7 +198,7 @@ pub(super) proof fn lemma_item_led<C: PageTableConfig>(g: Locks, m: Tree, va: Va
     requires
         lockable::<C>(g.s as nat, g.e as nat),
         g.s <= a < b <= g.e,
-        va.0 == C::VA_BASE + a * PAGE_SIZE,
+        va.0 == C::va_base() + a * PAGE_SIZE,
         leaf_fits::<C::Consts>(C::raw(item).0, C::raw(item).1),
         b - a == pages(nr::<C>(), (C::raw(item).1 - 1) as nat),
         maps_run::<C>(g, m, a, b, C::raw(item).0 as nat, C::raw(item).2),
@@ -207,14 +207,14 @@ pub(super) proof fn lemma_item_led<C: PageTableConfig>(g: Locks, m: Tree, va: Va
         forall|w: nat| a <= w < b ==> (#[trigger] g.at::<C>(m, w) matches Some(x) && item_leads::<C>(va, item, w, x.0)),
 {
     lemma_item_fits::<C>(g, va, item, a);
-    assert((va.0 - C::VA_BASE) / PAGE_SIZE as int == a);
+    assert((va.0 - C::va_base()) / PAGE_SIZE as int == a);
 }
 
 /// An item in a locked range fits.
 pub(super) proof fn lemma_item_fits<C: PageTableConfig>(g: Locks, va: Vaddr, item: C::Item, a: nat)
     requires
         lockable::<C>(g.s as nat, g.e as nat),
-        va.0 == C::VA_BASE + a * PAGE_SIZE,
+        va.0 == C::va_base() + a * PAGE_SIZE,
         leaf_fits::<C::Consts>(C::raw(item).0, C::raw(item).1),
         a + pages(nr::<C>(), (C::raw(item).1 - 1) as nat) <= g.e,
     ensures
@@ -222,10 +222,10 @@ pub(super) proof fn lemma_item_fits<C: PageTableConfig>(g: Locks, va: Vaddr, ite
 {
     C::config_ok();
     let n = pages(nr::<C>(), (C::raw(item).1 - 1) as nat);
-    let top = C::TOP_HI * pages(nr::<C>(), (C::Consts::LEVELS - 1) as nat);
+    let top = C::TOP_HI * pages(nr::<C>(), (C::Consts::levels() - 1) as nat);
     assert(span(nr::<C>(), C::raw(item).1) == PAGE_SIZE * n);
     assert(a + n <= top);
-    assert((C::VA_BASE + a * PAGE_SIZE) % PAGE_SIZE as int == 0);
+    assert((C::va_base() + a * PAGE_SIZE) % PAGE_SIZE as int == 0);
 }
 
 /// Who is asked for the new property of each mapping, before it has it.
@@ -254,7 +254,7 @@ pub trait Recolourer<C: PageTableConfig>: Sized {
         ensures
             final(self).follows(*old(self)),
             forall|w: nat| #[trigger] old(self).notes(w) ==> final(self).notes(w),
-            r is Some ==> forall|w: nat| range.start.0 <= C::VA_BASE + w * PAGE_SIZE < range.end.0 ==> #[trigger] final(self).notes(w),
+            r is Some ==> forall|w: nat| range.start.0 <= C::va_base() + w * PAGE_SIZE < range.end.0 ==> #[trigger] final(self).notes(w),
     ;
 }
 
@@ -363,14 +363,14 @@ pub(super) proof fn lemma_leads_alike(map: IMap<nat, (nat, PageProperty)>, map2:
 /// An item that was mapped at `va` led from page `w` to the frame at `pa`.
 pub open spec fn item_leads<C: PageTableConfig>(va: Vaddr, item: C::Item, w: nat, pa: nat) -> bool {
     let (start, l, _) = C::raw(item);
-    let first = (va.0 - C::VA_BASE) / PAGE_SIZE as int;
+    let first = (va.0 - C::va_base()) / PAGE_SIZE as int;
     first <= w < first + pages(nr::<C>(), (l - 1) as nat) && pa == start + PAGE_SIZE * (w - first)
 }
 
 /// An item that was mapped at `va` ends before the address space does.
 pub open spec fn item_fits<C: PageTableConfig>(va: Vaddr, item: C::Item) -> bool {
     let (start, l, _) = C::raw(item);
-    &&& C::VA_BASE <= va.0 && va.0 % PAGE_SIZE == 0
+    &&& C::va_base() <= va.0 && va.0 % PAGE_SIZE == 0
     &&& leaf_fits::<C::Consts>(start, l)
     &&& va.0 + span(nr::<C>(), l) <= usize::MAX
 }

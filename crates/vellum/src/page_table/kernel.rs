@@ -89,7 +89,14 @@ unsafe impl<G: PagingConsts, E: PageTableEntry<G>> PageTableConfig for KernelPt<
 
     const TOP_NODES_STAY: bool = true;
 
-    const VA_BASE: usize = G::UPPER_BASE;
+    open spec fn spec_va_base() -> usize {
+        upper_base::<G>()
+    }
+
+    #[inline(always)]
+    fn va_base() -> usize {
+        upper_base::<G>()
+    }
 
     open spec fn leaf_ok(t: LeafTok, pa: usize, l: nat) -> bool {
         true
@@ -124,12 +131,16 @@ unsafe impl<G: PagingConsts, E: PageTableEntry<G>> PageTableConfig for KernelPt<
     proof fn config_ok() {
         G::consts_ok();
         let n = G::NR_ENTRIES as nat;
-        let (h, p) = (Self::TOP_HI as nat, pages(n, (G::LEVELS - 1) as nat));
-        lemma_pages_pos(n, (G::LEVELS - 1) as nat);
-        assert(pages(n, G::LEVELS as nat) == n * p);
-        assert(h * p + p <= n * p) by (nonlinear_arith)
+        let (h, p) = (Self::TOP_HI as nat, pages(n, (G::levels() - 1) as nat));
+        lemma_pages_pos(n, (G::levels() - 1) as nat);
+        assert(pages(n, G::levels() as nat) == n * p);
+        lemma_total_pages::<G>();
+        let lo = Self::TOP_LO as nat;
+        assert(h * p <= n * p && lo * p + 1 < n * p) by (nonlinear_arith)
             requires
-                h + 1 <= n,
+                h <= n,
+                lo + 2 <= n,
+                p >= 1,
         ;
     }
 }

@@ -434,7 +434,7 @@ impl RootTok {
         &&& self.info.instance_id() == w.instance().id()
         &&& self.root.element() == self.info.key()
         &&& inf.wf() && inf.pa == pa && inf.kind == kind::<C>()
-        &&& inf.level == C::Consts::LEVELS
+        &&& inf.level == C::Consts::levels()
         &&& inf.base == 0
         &&& inf.lo == C::TOP_LO && inf.hi == C::TOP_HI
     }
@@ -445,7 +445,7 @@ pub(super) fn new_root<C: PageTableConfig>(w: &World, pa: usize, Tracked(new): T
     requires
         new.ok(pa),
         new.page.words().len() == 512,
-        forall|i: int| C::TOP_LO <= i < C::TOP_HI ==> meaning::<C>(#[trigger] new.page.words()[i], C::Consts::LEVELS as nat) is Absent,
+        forall|i: int| C::TOP_LO <= i < C::TOP_HI ==> meaning::<C>(#[trigger] new.page.words()[i], C::Consts::levels() as nat) is Absent,
     ensures
         o@.ok::<C>(*w, pa),
     no_unwind
@@ -467,7 +467,7 @@ pub(super) fn new_root<C: PageTableConfig>(w: &World, pa: usize, Tracked(new): T
             let inf = Info {
                 kind: kind::<C>(),
                 pa,
-                level: C::Consts::LEVELS as nat,
+                level: C::Consts::levels() as nat,
                 base: 0,
                 lo: C::TOP_LO as int,
                 hi: C::TOP_HI as int,

@@ -16,6 +16,8 @@ use super::subtree::*;
 use super::tree::*;
 use super::way::*;
 use super::world::World;
+#[cfg(verus_keep_ghost)]
+use vellum_machine::addr::PAGE_SIZE;
 use vellum_machine::addr::Paddr;
 use vellum_machine::ptword;
 use vstd::prelude::*;
@@ -239,10 +241,11 @@ fn lock_kids<C: PageTableConfig>(
     Tracked(m)
 }
 
-/// A range of pages that a table of this use may lock.
+/// A range of pages that a table of this use may lock: its end is an address too.
 pub open spec fn lockable<C: PageTableConfig>(s: nat, e: nat) -> bool {
-    let p = pages(nr::<C>(), (C::Consts::LEVELS - 1) as nat);
-    C::TOP_LO * p <= s < e <= C::TOP_HI * p
+    let p = pages(nr::<C>(), (C::Consts::levels() - 1) as nat);
+    &&& C::TOP_LO * p <= s < e <= C::TOP_HI * p
+    &&& C::va_base() + e * PAGE_SIZE <= usize::MAX
 }
 
 pub(super) proof fn lemma_range_lockable<C: PageTableConfig>(r: Rng)
@@ -252,17 +255,17 @@ pub(super) proof fn lemma_range_lockable<C: PageTableConfig>(r: Rng)
         forall|i: int|
             0 <= i < nr::<C>() && #[trigger] inr::<C>(
                 r,
-                child::<C>((C::Consts::LEVELS as nat, 0nat), i).1,
-                child::<C>((C::Consts::LEVELS as nat, 0nat), i).0,
+                child::<C>((C::Consts::levels() as nat, 0nat), i).1,
+                child::<C>((C::Consts::levels() as nat, 0nat), i).0,
             ) ==> C::TOP_LO <= i < C::TOP_HI,
-        pre(nr::<C>(), r.s, C::Consts::LEVELS as nat) == 0,
-        pre(nr::<C>(), (r.e - 1) as nat, C::Consts::LEVELS as nat) == 0,
-        r.e <= pages(nr::<C>(), C::Consts::LEVELS as nat) <= 0x2000_0000_0000,
+        pre(nr::<C>(), r.s, C::Consts::levels() as nat) == 0,
+        pre(nr::<C>(), (r.e - 1) as nat, C::Consts::levels() as nat) == 0,
+        r.e <= pages(nr::<C>(), C::Consts::levels() as nat) <= 0x2000_0000_0000,
 {
     C::Consts::consts_ok();
     C::config_ok();
     let n = nr::<C>();
-    let l = C::Consts::LEVELS as nat;
+    let l = C::Consts::levels() as nat;
     let j = (l - 1) as nat;
     let p = pages(n, j);
     let (lo, hi) = (C::TOP_LO as nat, C::TOP_HI as nat);
@@ -305,8 +308,8 @@ pub(super) proof fn lemma_range_lockable<C: PageTableConfig>(r: Rng)
 pub open spec fn locks_ok<C: PageTableConfig>(w: World, r: Nodes::reader, m: Tree, root: usize, top: u8, s: usize, e: usize) -> bool {
     &&& wf::<C>(m, Rng { top: top as nat, s: s as nat, e: e as nat })
     &&& toks_ok::<C>(m, w, r)
-    &&& 1 <= top <= C::Consts::LEVELS
-    &&& s < e <= pages(nr::<C>(), C::Consts::LEVELS as nat)
+    &&& 1 <= top <= C::Consts::levels()
+    &&& s < e <= pages(nr::<C>(), C::Consts::levels() as nat)
     &&& m[place::<C>(s as nat, top as nat)].pa() == root
 }
 
@@ -332,7 +335,7 @@ pub fn lock_range<C: PageTableConfig>(
 {
     proof {
         C::Consts::consts_ok();
-        lemma_range_lockable::<C>(Rng { top: C::Consts::LEVELS as nat, s: s as nat, e: e as nat });
+        lemma_range_lockable::<C>(Rng { top: C::Consts::levels() as nat, s: s as nat, e: e as nat });
     }
     if missing.least() <= 1 && prefix::<C::Consts>(s, 1) == prefix::<C::Consts>(e - 1, 1) {
         if let Some((pa, tree)) = lock_leaf_node::<C>(w, Tracked(r), Tracked(rt), root, s, e) {
@@ -364,10 +367,10 @@ fn lock_leaf_node<C: PageTableConfig>(
 {
     let tracked rp = protect_root::<C>(w, root, r, rt);
     let tracked info = rt.info.clone();
-    let mut at = Way { pa: root, l: C::Consts::LEVELS, b: 0, prot: Tracked(rp), info: Tracked(info) };
+    let mut at = Way { pa: root, l: C::Consts::levels(), b: 0, prot: Tracked(rp), info: Tracked(info) };
     proof {
         C::Consts::consts_ok();
-        lemma_range_lockable::<C>(Rng { top: C::Consts::LEVELS as nat, s: s as nat, e: e as nat });
+        lemma_range_lockable::<C>(Rng { top: C::Consts::levels() as nat, s: s as nat, e: e as nat });
     }
     while at.l > 1
         invariant
@@ -412,10 +415,10 @@ fn lock_lowest<C: PageTableConfig>(
             protects_at::<C>(*w, *r, rp, rt.info, root),
     {
         let tracked info = rt.info.clone();
-        let top = Way { pa: root, l: C::Consts::LEVELS, b: 0, prot: Tracked(rp.clone()), info: Tracked(info) };
+        let top = Way { pa: root, l: C::Consts::levels(), b: 0, prot: Tracked(rp.clone()), info: Tracked(info) };
         proof {
             C::Consts::consts_ok();
-            lemma_range_lockable::<C>(Rng { top: C::Consts::LEVELS as nat, s: s as nat, e: e as nat });
+            lemma_range_lockable::<C>(Rng { top: C::Consts::levels() as nat, s: s as nat, e: e as nat });
         }
         let at = go_down::<C>(w, Tracked(r), top, s, e, missing.least());
         let Some(tok) = lock::<C>(w, at.pa, Tracked(r), Tracked(at.prot.borrow()), Tracked(at.info.borrow())) else {
@@ -449,15 +452,15 @@ fn lock_below<C: PageTableConfig>(
     ensures
         wf::<C>(o@, Rng { top: at.l as nat, s: s as nat, e: e as nat }),
         toks_ok::<C>(o@, *w, *r),
-        e <= pages(nr::<C>(), C::Consts::LEVELS as nat),
+        e <= pages(nr::<C>(), C::Consts::levels() as nat),
         o@[place::<C>(s as nat, at.l as nat)].pa() == at.pa,
     no_unwind
 {
     let ghost rg = Rng { top: at.l as nat, s: s as nat, e: e as nat };
     proof {
         C::Consts::consts_ok();
-        lemma_range_lockable::<C>(Rng { top: C::Consts::LEVELS as nat, s: s as nat, e: e as nat });
-        if at.l < C::Consts::LEVELS {
+        lemma_range_lockable::<C>(Rng { top: C::Consts::levels() as nat, s: s as nat, e: e as nat });
+        if at.l < C::Consts::levels() {
             lemma_touches_own::<C>(tok@, rg, (at.l as nat, at.b as nat));
         }
     }
@@ -472,15 +475,15 @@ fn lock_below<C: PageTableConfig>(
 pub(super) proof fn lemma_top_entries<C: PageTableConfig>(r: Rng, i: int)
     requires
         lockable::<C>(r.s, r.e),
-        i == idx::<C>(r.s, C::Consts::LEVELS as nat),
+        i == idx::<C>(r.s, C::Consts::levels() as nat),
     ensures
         C::TOP_LO <= i < C::TOP_HI,
 {
     C::Consts::consts_ok();
     lemma_range_lockable::<C>(r);
-    lemma_step::<C>(r, r.s, C::Consts::LEVELS as nat);
-    let k = (C::Consts::LEVELS as nat, 0nat);
-    assert(place::<C>(r.s, C::Consts::LEVELS as nat) == k);
+    lemma_step::<C>(r, r.s, C::Consts::levels() as nat);
+    let k = (C::Consts::levels() as nat, 0nat);
+    assert(place::<C>(r.s, C::Consts::levels() as nat) == k);
     assert(inr::<C>(r, child::<C>(k, i).1, child::<C>(k, i).0));
 }
 
@@ -637,13 +640,13 @@ pub fn lock_all<C: PageTableConfig>(
         o.0.w == w,
         o.0.reader == reader,
         o.0.root == root,
-        o.0.top == C::Consts::LEVELS,
+        o.0.top == C::Consts::levels(),
         o.0.node@ == rt.info.key(),
-        place::<C>(s as nat, C::Consts::LEVELS as nat) == (C::Consts::LEVELS as nat, 0nat),
+        place::<C>(s as nat, C::Consts::levels() as nat) == (C::Consts::levels() as nat, 0nat),
     no_unwind
 {
     let tracked rp = protect_root::<C>(w, root, reader.borrow(), rt);
-    let l = C::Consts::LEVELS;
+    let l = C::Consts::levels();
     let Tracked(tok) = lock_linked::<C>(w, root, Tracked(reader.borrow()), Tracked(&rp), Tracked(&rt.info));
     let ghost rg = Rng { top: l as nat, s: s as nat, e: e as nat };
     proof {

@@ -72,7 +72,7 @@ pub use entry::{
     Access, AccessType, AccessedDirty, CachePolicy, PageProperty, PageTableEntry, Pte, SoftBits,
 };
 pub use error::PageTableError;
-pub use geometry::PagingConsts;
+pub use geometry::{PagingConsts, upper_base};
 pub use item::{HugePage, HugePageError, MappedItem, MappedRange, NotHuge, UserFrames};
 pub use kernel::{KernelPt, KernelPtConfig, Untracked};
 pub use native::{NativeEntry, NativeShape};
@@ -80,7 +80,7 @@ pub use node_frame::NodeMeta;
 pub use peek::Peeked;
 pub use range::{ProtectEach, ReplacedSink};
 pub use retired::{RetiredBatch, RetiredNode};
-pub use riscv::{RiscVEntry, Sv39, Sv48};
+pub use riscv::{RiscVEntry, Sv39, Sv39OrSv48, Sv48};
 pub use run::RunConfig;
 pub use table::PageTable;
 pub use translate::Translation;

@@ -29,17 +29,9 @@ impl<G> Entries<G> for ptword::X86_64 {
     type Entry = X86Entry<G>;
 }
 
-/// Every hart that translates addresses has Sv39.
-impl Tables for ptword::RiscV<ptword::Base> {
-    type Shape = Sv39;
-}
-
-impl Tables for ptword::RiscV<ptword::SvpbmtSvadu> {
-    type Shape = Sv39;
-}
-
-impl Tables for ptword::RiscV<ptword::Sv48Base> {
-    type Shape = Sv48;
+/// One kernel is for harts of both.
+impl<X: Extensions> Tables for ptword::RiscV<X> {
+    type Shape = Sv39OrSv48;
 }
 
 impl<G, X: Extensions> Entries<G> for ptword::RiscV<X> {

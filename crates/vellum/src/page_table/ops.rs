@@ -44,8 +44,8 @@ impl Locks {
         &&& reads(*self.w, self.reader@)
         &&& toks_ok::<C>(m, *self.w, self.reader@)
         &&& wf::<C>(m, self.rng())
-        &&& 1 <= self.top <= C::Consts::LEVELS
-        &&& self.e <= pages(nr::<C>(), C::Consts::LEVELS as nat)
+        &&& 1 <= self.top <= C::Consts::levels()
+        &&& self.e <= pages(nr::<C>(), C::Consts::levels() as nat)
         &&& m[place::<C>(self.s as nat, self.top as nat)].pa() == self.root
         &&& m[place::<C>(self.s as nat, self.top as nat)].info.key() == self.node@
     }

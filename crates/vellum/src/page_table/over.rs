@@ -69,7 +69,7 @@ fn take_below<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, v: 
         invariant
             *m == *old(m),
             g.ok::<C>(*m),
-            1 <= l <= g.top <= C::Consts::LEVELS <= 5,
+            1 <= l <= g.top <= C::Consts::levels() <= 5,
             end == v + n,
             g.s <= v <= p <= end <= g.e <= 0x2000_0000_0000,
             v < end,
@@ -179,7 +179,7 @@ impl<C: PageTableConfig> Session<C> {
                 n >= 1,
                 n == pages(nr::<C>(), (l - 1) as nat),
                 v as nat % n as nat == 0,
-                1 <= l <= self.g.top <= C::Consts::LEVELS <= 5,
+                1 <= l <= self.g.top <= C::Consts::levels() <= 5,
                 self.g.s <= v <= from <= v + n <= self.g.e <= 0x2000_0000_0000,
                 item == what,
                 C::raw(what).1 == l,
@@ -260,7 +260,7 @@ impl<C: PageTableConfig> Session<C> {
         let (v, va) = (self.v, self.va());
         let ghost (o, what) = (*self, item);
         let (pa, l, prop, tok) = C::item_into_raw(item);
-        if self.refusal(l, prop).is_none() && !(C::TOP_NODES_STAY && l == C::Consts::LEVELS) {
+        if self.refusal(l, prop).is_none() && !(C::TOP_NODES_STAY && l == C::Consts::levels()) {
             let f = descend::<C>(&self.g, Tracked(self.tree.borrow()), v);
             if f.l < l {
                 proof {

@@ -146,7 +146,7 @@ pub fn put<C: PageTableConfig>(
 ) -> (r: Put)
     requires
         g.ok::<C>(*old(m)),
-        1 <= l <= C::Consts::LEVELS,
+        1 <= l <= C::Consts::levels(),
         n == pages(nr::<C>(), (l - 1) as nat),
         g.s <= v,
         v + n <= g.e,
@@ -177,7 +177,7 @@ pub fn put<C: PageTableConfig>(
             g.ok::<C>(*m),
             g.same::<C>(m0, *m),
             g.finer::<C>(m0, *m),
-            1 <= l <= C::Consts::LEVELS <= 5,
+            1 <= l <= C::Consts::levels() <= 5,
             n == pages(nr::<C>(), (l - 1) as nat),
             g.s <= v,
             n >= 1,

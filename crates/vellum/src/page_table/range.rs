@@ -213,7 +213,7 @@ impl<C: PageTableConfig> Session<C> {
         &&& self.near.is_none::<C>()
         &&& self.g == o.g
         &&& self.g.s <= o.v <= self.v <= end <= self.g.e <= 0x2000_0000_0000
-        &&& 1 <= C::Consts::LEVELS <= 5
+        &&& 1 <= C::Consts::levels() <= 5
         &&& near.ok::<C>(self.g, self.tree@)
         &&& cut::<C>(self.tree@, self.v as nat)
         &&& cut::<C>(self.tree@, end as nat)
@@ -334,7 +334,7 @@ impl<C: PageTableConfig> Session<C> {
             old(self).near.is_none::<C>(),
             old(self).g == o.g,
             old(self).g.s <= o.v <= c <= old(self).v < end <= old(self).g.e <= 0x2000_0000_0000,
-            1 <= C::Consts::LEVELS <= 5,
+            1 <= C::Consts::levels() <= 5,
             near.ok::<C>(old(self).g, old(self).tree@),
             cut::<C>(old(self).tree@, c as nat),
             cut::<C>(old(self).tree@, end as nat),
@@ -365,7 +365,7 @@ impl<C: PageTableConfig> Session<C> {
         let ghost before = *op;
         proof {
             C::config_ok();
-            assert((C::VA_BASE + p * PAGE_SIZE) % PAGE_SIZE as int == 0);
+            assert((C::va_base() + p * PAGE_SIZE) % PAGE_SIZE as int == 0);
         }
         // Should it panic, what was changed so far stays changed, and the cursor is at this mapping.
         let Some(prop) = op.recolour(va_of::<C>(p)..va_of::<C>(ee), prop) else {

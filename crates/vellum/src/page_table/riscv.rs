@@ -7,6 +7,7 @@ use super::geometry::*;
 use core::marker::PhantomData;
 #[cfg(verus_keep_ghost)]
 use vellum_machine::model::*;
+use vellum_machine::paging::has_four_levels;
 use vellum_machine::ptword;
 use vellum_machine::ptword::Extensions;
 use vstd::prelude::*;
@@ -17,21 +18,25 @@ verus! {
 pub struct Sv39;
 
 impl PagingConsts for Sv39 {
-    const LEVELS: u8 = 3;
-
     const INDEX_BITS: usize = 9;
 
     const NR_ENTRIES: usize = 512;
 
     const MAX_LEAF_LEVEL: u8 = 3;
 
-    const UPPER_BASE: usize = 0xffff_ff80_0000_0000;
+    const KERNEL_HI: usize = 512;
 
-    const KERNEL_HI: usize = 511;
+    open spec fn spec_levels() -> u8 {
+        3
+    }
+
+    #[inline(always)]
+    fn levels() -> u8 {
+        3
+    }
 
     proof fn consts_ok() {
         vstd::arithmetic::power2::lemma2_to64();
-        assert(pages(512, 3) == 0x800_0000) by (compute);
     }
 }
 
@@ -42,21 +47,51 @@ impl PagingConsts for Sv39 {
 pub struct Sv48;
 
 impl PagingConsts for Sv48 {
-    const LEVELS: u8 = 4;
-
     const INDEX_BITS: usize = 9;
 
     const NR_ENTRIES: usize = 512;
 
     const MAX_LEAF_LEVEL: u8 = 4;
 
-    const UPPER_BASE: usize = 0xffff_0000_0000_0000;
+    const KERNEL_HI: usize = 512;
 
-    const KERNEL_HI: usize = 265;
+    open spec fn spec_levels() -> u8 {
+        4
+    }
+
+    #[inline(always)]
+    fn levels() -> u8 {
+        4
+    }
 
     proof fn consts_ok() {
         vstd::arithmetic::power2::lemma2_to64();
-        assert(pages(512, 4) == 0x10_0000_0000) by (compute);
+    }
+}
+
+/// Sv39 or Sv48, as this machine's harts [are set](vellum_machine::paging): the shape of one kernel for both.
+pub struct Sv39OrSv48;
+
+impl PagingConsts for Sv39OrSv48 {
+    const INDEX_BITS: usize = 9;
+
+    const NR_ENTRIES: usize = 512;
+
+    const MAX_LEAF_LEVEL: u8 = 4;
+
+    const KERNEL_HI: usize = 512;
+
+    open spec fn spec_levels() -> u8 {
+        if has_four_levels() { 4 } else { 3 }
+    }
+
+    #[inline(always)]
+    fn levels() -> u8 {
+        if has_four_levels() { 4 } else { 3 }
+    }
+
+    proof fn consts_ok() {
+        vstd::arithmetic::power2::lemma2_to64();
     }
 }
 

@@ -122,7 +122,7 @@ pub fn make_leaf_nodes<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut T
             g.ok::<C>(*m),
             g.same::<C>(m0, *m),
             g.s <= v <= p <= end <= g.e <= 0x2000_0000_0000,
-            1 <= C::Consts::LEVELS <= 5,
+            1 <= C::Consts::levels() <= 5,
             has_leaf_nodes::<C>(*m, v as nat, p as nat),
     {
         let f = descend::<C>(g, Tracked(m), p);
@@ -246,7 +246,7 @@ pub fn fill<C: RunConfig>(
             C::run_ok(*tok, a, (n - (p - v)) as nat),
             is_filled::<C>(*g, m0, *m, v as nat, p as nat, pa, prop),
             g.nothing_in::<C>(m0, v as nat, p as nat),
-            1 <= C::Consts::LEVELS <= 5,
+            1 <= C::Consts::levels() <= 5,
             1 <= C::Consts::MAX_LEAF_LEVEL,
         decreases stop - p,
     {

@@ -93,20 +93,12 @@ impl<C: PageTableConfig> Release for Session<C> {
 #[inline(always)]
 pub(super) fn va_of<C: PageTableConfig>(v: usize) -> (r: Vaddr)
     requires
-        v <= C::TOP_HI * pages(nr::<C>(), (C::Consts::LEVELS - 1) as nat),
+        C::va_base() + v * PAGE_SIZE <= usize::MAX,
     ensures
-        r.0 == C::VA_BASE + v * PAGE_SIZE,
+        r.0 == C::va_base() + v * PAGE_SIZE,
     no_unwind
 {
-    proof {
-        C::config_ok();
-        let b = C::TOP_HI * pages(nr::<C>(), (C::Consts::LEVELS - 1) as nat);
-        assert(v * 4096 <= 4096 * b) by (nonlinear_arith)
-            requires
-                v <= b,
-        ;
-    }
-    Vaddr(C::VA_BASE + v * PAGE_SIZE)
+    Vaddr(C::va_base() + v * PAGE_SIZE)
 }
 
 /// The bytes of a size, as pages, if they are whole pages.
@@ -129,7 +121,7 @@ impl<C: PageTableConfig> Session<C> {
     #[inline(always)]
     pub(super) fn new(table: &PageTable<C>, range: Range<Vaddr>, missing: Missing) -> (r: Result<Self, PageTableError>)
         ensures
-            r matches Ok(x) ==> x.wf() && x.v == x.g.s && range.start.0 == C::VA_BASE + x.g.s * PAGE_SIZE && range.end.0 == C::VA_BASE
+            r matches Ok(x) ==> x.wf() && x.v == x.g.s && range.start.0 == C::va_base() + x.g.s * PAGE_SIZE && range.end.0 == C::va_base()
                 + x.g.e * PAGE_SIZE,
     {
         let (s, e) = check_range::<C>(range)?;
@@ -143,7 +135,7 @@ impl<C: PageTableConfig> Session<C> {
     #[inline(always)]
     pub(super) fn va(&self) -> (r: Vaddr)
         ensures
-            r.0 == C::VA_BASE + self.v * PAGE_SIZE,
+            r.0 == C::va_base() + self.v * PAGE_SIZE,
     {
         proof {
             use_type_invariant(self);
@@ -154,7 +146,7 @@ impl<C: PageTableConfig> Session<C> {
     /// Makes the nodes below the root, that are missing.
     pub(super) fn populate(&mut self) -> (r: Result<(), PageTableError>)
         requires
-            old(self).g.top == C::Consts::LEVELS,
+            old(self).g.top == C::Consts::levels(),
     {
         proof {
             use_type_invariant(&*self);
@@ -162,7 +154,7 @@ impl<C: PageTableConfig> Session<C> {
             lemma_total::<C>();
         }
         self.near = Near::none::<C>();
-        let n = pages_below::<C::Consts>(C::Consts::LEVELS - 1);
+        let n = pages_below::<C::Consts>(C::Consts::levels() - 1);
         let mut v = self.g.s;
         while v < self.g.e
             invariant
@@ -171,12 +163,12 @@ impl<C: PageTableConfig> Session<C> {
                 self.g.s <= v,
                 n >= 1,
                 self.g.e <= 0x2000_0000_0000,
-                1 <= C::Consts::LEVELS <= 5,
-                self.g.top == C::Consts::LEVELS,
+                1 <= C::Consts::levels() <= 5,
+                self.g.top == C::Consts::levels(),
             decreases self.g.e - v,
         {
             let f = descend::<C>(&self.g, Tracked(self.tree.borrow()), v);
-            if f.l == C::Consts::LEVELS && C::Consts::LEVELS > 1 {
+            if f.l == C::Consts::levels() && C::Consts::levels() > 1 {
                 let i = entry_index::<C::Consts>(v, f.l);
                 let ghost k = place::<C>(v as nat, f.l as nat);
                 proof {
@@ -222,7 +214,7 @@ impl<C: PageTableConfig> Session<C> {
         ensures
             final(self).tree == old(self).tree,
             final(self).g == old(self).g,
-            r is Ok ==> va.0 == C::VA_BASE + final(self).v * PAGE_SIZE && final(self).v < final(self).g.e,
+            r is Ok ==> va.0 == C::va_base() + final(self).v * PAGE_SIZE && final(self).v < final(self).g.e,
             r is Err ==> *final(self) == *old(self),
     {
         proof {
@@ -232,10 +224,10 @@ impl<C: PageTableConfig> Session<C> {
         if va.0 % PAGE_SIZE != 0 {
             return Err(PageTableError::NotAligned { at: va.0 });
         }
-        if va.0 < C::VA_BASE {
+        if va.0 < C::va_base() {
             return Err(PageTableError::OutOfRange { va });
         }
-        let v = (va.0 - C::VA_BASE) / PAGE_SIZE;
+        let v = (va.0 - C::va_base()) / PAGE_SIZE;
         if v < self.g.s || v >= self.g.e {
             return Err(PageTableError::OutOfRange { va });
         }
@@ -354,7 +346,7 @@ impl<C: PageTableConfig> Session<C> {
             final(self).tree == old(self).tree,
             final(self).g == old(self).g,
             r is Ok ==> forall|p: nat| old(self).v <= p < final(self).v ==> !#[trigger] old(self).mapped().dom().contains(p),
-            r matches Ok(Some(va)) ==> va.0 == C::VA_BASE + final(self).v * PAGE_SIZE && old(self).mapped().dom().contains(final(self).v as nat),
+            r matches Ok(Some(va)) ==> va.0 == C::va_base() + final(self).v * PAGE_SIZE && old(self).mapped().dom().contains(final(self).v as nat),
             r matches Ok(None) ==> (final(self).v - old(self).v) * PAGE_SIZE == len,
             r is Err ==> *final(self) == *old(self),
     {
@@ -404,9 +396,9 @@ impl<C: PageTableConfig> Session<C> {
         requires
             leaf_fits::<C::Consts>(t.pa, t.l as nat),
             C::leaf_ok(t.tok@, t.pa, t.l as nat),
-            t.start <= C::TOP_HI * pages(nr::<C>(), (C::Consts::LEVELS - 1) as nat),
+            C::va_base() + t.start * PAGE_SIZE <= usize::MAX,
         ensures
-            r matches Fragment::Leaf { va, item, .. } && va.0 == C::VA_BASE + t.start * PAGE_SIZE && C::raw(item) == (
+            r matches Fragment::Leaf { va, item, .. } && va.0 == C::va_base() + t.start * PAGE_SIZE && C::raw(item) == (
                 t.pa,
                 t.l as nat,
                 t.prop,
@@ -820,7 +812,7 @@ impl<C: PageTableConfig> Session<C> {
             final(self).g == old(self).g,
             match r {
                 Ok(Some(range)) => {
-                    let start = ((range.start.0 - C::VA_BASE) / PAGE_SIZE as int) as nat;
+                    let start = ((range.start.0 - C::va_base()) / PAGE_SIZE as int) as nat;
                     let end = final(self).v as nat;
                     &&& final(self).mapped().dom() == old(self).mapped().dom()
                     &&& final(self).mapped().remove_keys(between(start, end)) == old(self).mapped().remove_keys(between(start, end))
@@ -877,7 +869,7 @@ impl<C: PageTableConfig> Session<C> {
         self.v = ee;
         let range = va_of::<C>(p)..va_of::<C>(ee);
         proof {
-            assert((range.start.0 - C::VA_BASE) / PAGE_SIZE as int == p);
+            assert((range.start.0 - C::va_base()) / PAGE_SIZE as int == p);
             self.lemma_protected(*old(self), m1, p, ee, f, prop);
         }
         Ok(Some(range))

@@ -72,8 +72,8 @@ pub struct PageTable<C: PageTableConfig> {
 #[inline(always)]
 pub(super) fn check_range<C: PageTableConfig>(range: Range<Vaddr>) -> (r: Result<(usize, usize), PageTableError>)
     ensures
-        r matches Ok((s, e)) ==> lockable::<C>(s as nat, e as nat) && range.start.0 == C::VA_BASE + s * PAGE_SIZE && range.end.0
-            == C::VA_BASE + e * PAGE_SIZE,
+        r matches Ok((s, e)) ==> lockable::<C>(s as nat, e as nat) && range.start.0 == C::va_base() + s * PAGE_SIZE && range.end.0
+            == C::va_base() + e * PAGE_SIZE,
 {
     let Range { start, end } = range;
     proof {
@@ -93,14 +93,18 @@ pub(super) fn check_range<C: PageTableConfig>(range: Range<Vaddr>) -> (r: Result
     if start.0 > end.0 {
         return Err(PageTableError::Reversed { start, end });
     }
-    if start.0 < C::VA_BASE {
+    if start.0 < C::va_base() {
         return Err(PageTableError::OutOfRange { va: start });
     }
-    let n = pages_below::<C::Consts>(C::Consts::LEVELS - 1);
-    let (s, e) = ((start.0 - C::VA_BASE) / PAGE_SIZE, (end.0 - C::VA_BASE) / PAGE_SIZE);
+    let n = pages_below::<C::Consts>(C::Consts::levels() - 1);
+    let (s, e) = ((start.0 - C::va_base()) / PAGE_SIZE, (end.0 - C::va_base()) / PAGE_SIZE);
     proof {
+        let base = C::va_base();
+        assert(start.0 == base + s * PAGE_SIZE && end.0 == base + e * PAGE_SIZE) by {
+            assert(base % PAGE_SIZE == 0);
+        }
         let (lo, hi, t) = (C::TOP_LO as nat, C::TOP_HI as nat, nr::<C>());
-        assert(pages(t, C::Consts::LEVELS as nat) == t * n);
+        assert(pages(t, C::Consts::levels() as nat) == t * n);
         assert(lo * n <= t * n && hi * n <= t * n) by (nonlinear_arith)
             requires
                 lo <= t,
@@ -116,28 +120,33 @@ pub(super) fn check_range<C: PageTableConfig>(range: Range<Vaddr>) -> (r: Result
     Ok((s, e))
 }
 
-/// The pages that a table of this use can have, all of them.
-fn whole_table<C: PageTableConfig>() -> (r: (usize, usize))
+/// The pages that a table of this use can have, all of them. Where its part of the root ends with the last address, the last
+/// page is left out: what follows it is no address.
+#[inline(always)]
+pub(super) fn whole_table<C: PageTableConfig>() -> (r: (usize, usize))
     ensures
         lockable::<C>(r.0 as nat, r.1 as nat),
+        r.0 == C::TOP_LO * pages(nr::<C>(), (C::Consts::levels() - 1) as nat),
+        r.1 == top_page::<C>(),
     no_unwind
 {
     proof {
         C::Consts::consts_ok();
     }
-    let n = pages_below::<C::Consts>(C::Consts::LEVELS - 1);
+    let n = pages_below::<C::Consts>(C::Consts::levels() - 1);
     proof {
         C::config_ok();
         lemma_total::<C>();
         let (lo, hi, t) = (C::TOP_LO as nat, C::TOP_HI as nat, nr::<C>());
-        assert(pages(t, C::Consts::LEVELS as nat) == t * n);
+        assert(pages(t, C::Consts::levels() as nat) == t * n);
         assert(lo * n <= t * n && hi * n <= t * n && lo * n < hi * n) by (nonlinear_arith)
             requires
                 lo < hi <= t,
                 n >= 1,
         ;
     }
-    (C::TOP_LO * n, C::TOP_HI * n)
+    let (end, most) = (C::TOP_HI * n, (usize::MAX - C::va_base()) / PAGE_SIZE);
+    (C::TOP_LO * n, if end < most { end } else { most })
 }
 
 impl<C: PageTableConfig> PageTable<C> {
@@ -188,20 +197,20 @@ impl<C: PageTableConfig> PageTable<C> {
             v + 1 <= usize::MAX,
             lockable::<C>(v as nat, (v + 1) as nat),
         ensures
-            o matches Some(x) ==> 1 <= x.2 <= C::Consts::LEVELS <= 5,
+            o matches Some(x) ==> 1 <= x.2 <= C::Consts::levels() <= 5,
     {
         let root = self.root.get();
         proof {
             use_type_invariant(root);
             C::Consts::consts_ok();
-            lemma_range_lockable::<C>(Rng { top: C::Consts::LEVELS as nat, s: v as nat, e: (v + 1) as nat });
+            lemma_range_lockable::<C>(Rng { top: C::Consts::levels() as nat, s: v as nat, e: (v + 1) as nat });
         }
         let w = root.w;
         let seat = ReaderSeat::take();
         let reader = w.enter(&seat);
         let tracked prot = protect_root::<C>(w, root.pa, reader.borrow(), root.tok.borrow());
         let tracked info = root.tok.borrow().info.clone();
-        let top = Way { pa: root.pa, l: C::Consts::LEVELS, b: 0, prot: Tracked(prot), info: Tracked(info) };
+        let top = Way { pa: root.pa, l: C::Consts::levels(), b: 0, prot: Tracked(prot), info: Tracked(info) };
         let found = look_up::<C>(w, Tracked(reader.borrow()), top, v);
         w.leave(&seat, reader);
         found
@@ -221,9 +230,9 @@ impl<C: PageTableConfig> PageTable<C> {
             C::config_ok();
             assert forall|i: int| C::TOP_LO <= i < C::TOP_HI implies meaning::<C>(
                 #[trigger] new.page.words()[i],
-                C::Consts::LEVELS as nat,
+                C::Consts::levels() as nat,
             ) is Absent by {
-                C::Entry::zero_is_absent(C::Consts::LEVELS as nat);
+                C::Entry::zero_is_absent(C::Consts::levels() as nat);
             }
         }
         let w = &WORLD;
@@ -251,7 +260,7 @@ impl<C: PageTableConfig> PageTable<C> {
             return Err(PageTableError::NoMemory);
         };
         let tracked mut new = new;
-        let ghost l = C::Consts::LEVELS as nat;
+        let ghost l = C::Consts::levels() as nat;
         proof {
             assert forall|i: int| C::TOP_LO <= i < C::TOP_HI implies meaning::<C>(#[trigger] new.page.words()[i], l) is Absent by {
                 C::Entry::zero_is_absent(l);
@@ -273,7 +282,7 @@ impl<C: PageTableConfig> PageTable<C> {
                 K::TOP_LO <= i <= K::TOP_HI <= 512,
                 K::TOP_LO < C::TOP_HI ==> C::TOP_LO >= K::TOP_HI,
                 C::TOP_HI <= 512,
-                l == C::Consts::LEVELS,
+                l == C::Consts::levels(),
                 new.ok(pa),
                 new.page.words().len() == 512,
                 forall|j: int| C::TOP_LO <= j < C::TOP_HI ==> meaning::<C>(#[trigger] new.page.words()[j], l) is Absent,
@@ -336,7 +345,7 @@ impl<C: PageTableConfig> Release for Root<C> {
         let (g, tree) = lock_all::<C>(w, reader, Tracked(tok.borrow()), pa, s, e);
         let tracked mut m = tree.get();
         clear::<C>(&g, Tracked(&mut m));
-        let ghost k = (C::Consts::LEVELS as nat, 0nat);
+        let ghost k = (C::Consts::levels() as nat, 0nat);
         proof {
             assert(node_ok::<C>(m, g.rng(), k));
             assert(tok_ok::<C>(m[k], k, *w, g.reader@));
@@ -358,17 +367,17 @@ impl<C: PageTableConfig> Release for Root<C> {
 /// Whether no entry of the locked root that belongs to the table is a link.
 fn links_nothing_at<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, pa: usize) -> (b: bool)
     requires
-        m.dom().contains((C::Consts::LEVELS as nat, 0nat)),
-        tok_ok::<C>(m[(C::Consts::LEVELS as nat, 0nat)], (C::Consts::LEVELS as nat, 0nat), *g.w, g.reader@),
-        m[(C::Consts::LEVELS as nat, 0nat)].pa() == pa,
-        m[(C::Consts::LEVELS as nat, 0nat)].info.value().lo == C::TOP_LO,
-        m[(C::Consts::LEVELS as nat, 0nat)].info.value().hi == C::TOP_HI,
+        m.dom().contains((C::Consts::levels() as nat, 0nat)),
+        tok_ok::<C>(m[(C::Consts::levels() as nat, 0nat)], (C::Consts::levels() as nat, 0nat), *g.w, g.reader@),
+        m[(C::Consts::levels() as nat, 0nat)].pa() == pa,
+        m[(C::Consts::levels() as nat, 0nat)].info.value().lo == C::TOP_LO,
+        m[(C::Consts::levels() as nat, 0nat)].info.value().hi == C::TOP_HI,
     ensures
-        b ==> links_nothing::<C>(m[(C::Consts::LEVELS as nat, 0nat)]),
+        b ==> links_nothing::<C>(m[(C::Consts::levels() as nat, 0nat)]),
     no_unwind
 {
-    let ghost k = (C::Consts::LEVELS as nat, 0nat);
-    let l = C::Consts::LEVELS;
+    let ghost k = (C::Consts::levels() as nat, 0nat);
+    let l = C::Consts::levels();
     proof {
         C::Consts::consts_ok();
         C::config_ok();
@@ -376,8 +385,8 @@ fn links_nothing_at<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, p
     let mut i = C::TOP_LO;
     while i < C::TOP_HI
         invariant
-            k == (C::Consts::LEVELS as nat, 0nat),
-            l == C::Consts::LEVELS,
+            k == (C::Consts::levels() as nat, 0nat),
+            l == C::Consts::levels(),
             1 <= l,
             m.dom().contains(k),
             tok_ok::<C>(m[k], k, *g.w, g.reader@),

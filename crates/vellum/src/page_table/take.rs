@@ -257,7 +257,7 @@ pub(super) fn take_node<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut 
     proof {
         C::Consts::consts_ok();
     }
-    if C::TOP_NODES_STAY && f.l + 1 == C::Consts::LEVELS {
+    if C::TOP_NODES_STAY && f.l + 1 == C::Consts::levels() {
         return None;
     }
     let (ns, ne) = entry_range::<C::Consts>(p, f.l + 1);
@@ -480,7 +480,7 @@ pub fn take_next<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, 
             g.finer::<C>(m0, *m),
             g.s <= v <= p <= end <= g.e,
             g.e <= 0x2000_0000_0000,
-            1 <= C::Consts::LEVELS <= 5,
+            1 <= C::Consts::levels() <= 5,
             g.nothing_in::<C>(m0, v as nat, p as nat),
     {
         let f = descend::<C>(g, Tracked(m), p);

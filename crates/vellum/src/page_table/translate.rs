@@ -12,8 +12,6 @@ use super::protocol::*;
 use super::table::*;
 #[cfg(verus_keep_ghost)]
 use super::tree::*;
-#[cfg(verus_keep_ghost)]
-use super::walk::lemma_total;
 use super::way::*;
 use super::world::World;
 use vellum_machine::addr::*;
@@ -36,30 +34,16 @@ pub struct Translation {
 #[inline(always)]
 fn page_of<C: PageTableConfig>(va: Vaddr) -> (r: Option<usize>)
     ensures
-        r matches Some(v) ==> lockable::<C>(v as nat, (v + 1) as nat) && C::VA_BASE + v * PAGE_SIZE <= va.0 < C::VA_BASE + v * PAGE_SIZE
+        r matches Some(v) ==> lockable::<C>(v as nat, (v + 1) as nat) && C::va_base() + v * PAGE_SIZE <= va.0 < C::va_base() + v * PAGE_SIZE
             + PAGE_SIZE,
     no_unwind
 {
-    proof {
-        C::Consts::consts_ok();
-        C::config_ok();
-        lemma_total::<C>();
-    }
-    if va.0 < C::VA_BASE {
+    if va.0 < C::va_base() {
         return None;
     }
-    let n = pages_below::<C::Consts>(C::Consts::LEVELS - 1);
-    let v = (va.0 - C::VA_BASE) / PAGE_SIZE;
-    proof {
-        let (lo, hi, t) = (C::TOP_LO as nat, C::TOP_HI as nat, nr::<C>());
-        assert(pages(t, C::Consts::LEVELS as nat) == t * n);
-        assert(lo * n <= t * n && hi * n <= t * n) by (nonlinear_arith)
-            requires
-                lo <= t,
-                hi <= t,
-        ;
-    }
-    if v < C::TOP_LO * n || v >= C::TOP_HI * n {
+    let (start, end) = whole_table::<C>();
+    let v = (va.0 - C::va_base()) / PAGE_SIZE;
+    if v < start || v >= end {
         return None;
     }
     Some(v)
@@ -92,7 +76,7 @@ pub(super) fn look_up<C: PageTableConfig>(w: &World, Tracked(r): Tracked<&Nodes:
         v + 1 <= usize::MAX,
         lockable::<C>(v as nat, (v + 1) as nat),
     ensures
-        o matches Some(x) ==> 1 <= x.2 <= C::Consts::LEVELS <= 5,
+        o matches Some(x) ==> 1 <= x.2 <= C::Consts::levels() <= 5,
     no_unwind
 {
     let mut at = top;
@@ -137,12 +121,12 @@ impl<C: PageTableConfig> PageTable<C> {
     #[inline]
     pub fn translate(&self, va: Vaddr) -> (r: Option<Translation>)
         ensures
-            r matches Some(t) ==> 1 <= t.level <= C::Consts::LEVELS,
+            r matches Some(t) ==> 1 <= t.level <= C::Consts::levels(),
     {
         let v = page_of::<C>(va)?;
         proof {
             C::Consts::consts_ok();
-            lemma_range_lockable::<C>(Rng { top: C::Consts::LEVELS as nat, s: v as nat, e: (v + 1) as nat });
+            lemma_range_lockable::<C>(Rng { top: C::Consts::levels() as nat, s: v as nat, e: (v + 1) as nat });
         }
         let (pa, prop, level) = self.look(v)?;
         let within = offset_of::<C>(v, level) + va.0 % PAGE_SIZE;

@@ -219,7 +219,7 @@ pub(super) proof fn lemma_fragment_led<C: PageTableConfig>(g: Locks, m: Tree, fr
         lockable::<C>(g.s as nat, g.e as nat),
         g.s <= a < b <= g.e,
         fragment matches Fragment::Leaf { va, item, .. } && {
-            &&& va.0 == C::VA_BASE + a * PAGE_SIZE
+            &&& va.0 == C::va_base() + a * PAGE_SIZE
             &&& leaf_fits::<C::Consts>(C::raw(item).0, C::raw(item).1)
             &&& b - a == pages(nr::<C>(), (C::raw(item).1 - 1) as nat)
             &&& maps_run::<C>(g, m, a, b, C::raw(item).0 as nat, C::raw(item).2)

@@ -42,7 +42,14 @@ unsafe impl<G: PagingConsts, E: PageTableEntry<G>> PageTableConfig for UserPt<G,
 
     const TOP_NODES_STAY: bool = false;
 
-    const VA_BASE: usize = 0;
+    open spec fn spec_va_base() -> usize {
+        0
+    }
+
+    #[inline(always)]
+    fn va_base() -> usize {
+        0
+    }
 
     open spec fn leaf_ok(t: LeafTok, pa: usize, l: nat) -> bool {
         owns_frames(t, pa, span(G::NR_ENTRIES as nat, l))
@@ -82,12 +89,13 @@ unsafe impl<G: PagingConsts, E: PageTableEntry<G>> PageTableConfig for UserPt<G,
     proof fn config_ok() {
         G::consts_ok();
         let n = G::NR_ENTRIES as nat;
-        let (h, p) = (Self::TOP_HI as nat, pages(n, (G::LEVELS - 1) as nat));
+        let (h, p) = (Self::TOP_HI as nat, pages(n, (G::levels() - 1) as nat));
         lemma_total_pages::<G>();
-        assert(pages(n, G::LEVELS as nat) == n * p);
-        assert(h * p <= n * p) by (nonlinear_arith)
+        assert(pages(n, G::levels() as nat) == n * p);
+        assert(h * p <= n * p && Self::TOP_LO * p == 0) by (nonlinear_arith)
             requires
                 h <= n,
+                Self::TOP_LO == 0,
         ;
     }
 }
@@ -95,7 +103,7 @@ unsafe impl<G: PagingConsts, E: PageTableEntry<G>> PageTableConfig for UserPt<G,
 /// Its pages are numbered from address 0 on.
 pub(crate) proof fn lemma_user_base<G: PagingConsts, E: PageTableEntry<G>>()
     ensures
-        <UserPt<G, E> as PageTableConfig>::VA_BASE == 0,
+        <UserPt<G, E> as PageTableConfig>::va_base() == 0,
 {
 }
 

@@ -97,7 +97,7 @@ pub fn next_mapped<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, ne
             g.ok::<C>(*m),
             g.s <= v <= p <= end <= g.e,
             g.e <= 0x2000_0000_0000,
-            1 <= C::Consts::LEVELS <= 5,
+            1 <= C::Consts::levels() <= 5,
             near.ok::<C>(*g, *m),
             g.nothing_in::<C>(*m, v as nat, p as nat),
         decreases end - p,
@@ -118,7 +118,7 @@ pub fn next_mapped<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, ne
 /// The bound of page numbers.
 pub proof fn lemma_total<C: PageTableConfig>()
     ensures
-        pages(nr::<C>(), C::Consts::LEVELS as nat) <= 0x2000_0000_0000,
+        pages(nr::<C>(), C::Consts::levels() as nat) <= 0x2000_0000_0000,
 {
     lemma_total_pages::<C::Consts>();
 }
@@ -189,7 +189,7 @@ pub fn isolate<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, ne
             g.finer::<C>(m0, *m),
             g.s <= v <= end <= g.e,
             g.e <= 0x2000_0000_0000,
-            1 <= C::Consts::LEVELS <= 5,
+            1 <= C::Consts::levels() <= 5,
             near.ok::<C>(*g, *m),
     {
         let (p, found) = next_mapped::<C>(g, Tracked(m), near, v, end);

@@ -56,14 +56,14 @@ impl Way {
     /// The reader protects it, and it covers the pages `[s, e)`.
     pub open spec fn ok<C: PageTableConfig>(self, w: World, r: Nodes::reader, s: usize, e: usize) -> bool {
         let inf = self.info@.value();
-        &&& 1 <= self.l <= C::Consts::LEVELS <= 5
+        &&& 1 <= self.l <= C::Consts::levels() <= 5
         &&& protects_at::<C>(w, r, self.prot@, self.info@, self.pa)
         &&& inf.level == self.l
         &&& inf.base == self.b
         &&& pre(nr::<C>(), s as nat, self.l as nat) == self.b
         &&& pre(nr::<C>(), (e - 1) as nat, self.l as nat) == self.b
-        &&& self.l < C::Consts::LEVELS ==> inf.lo == 0 && inf.hi == nr::<C>()
-        &&& self.l == C::Consts::LEVELS ==> self.b == 0 && inf.lo == C::TOP_LO && inf.hi == C::TOP_HI
+        &&& self.l < C::Consts::levels() ==> inf.lo == 0 && inf.hi == nr::<C>()
+        &&& self.l == C::Consts::levels() ==> self.b == 0 && inf.lo == C::TOP_LO && inf.hi == C::TOP_HI
     }
 
     /// `t` is its lock.
@@ -94,7 +94,7 @@ impl Way {
         vstd::arithmetic::div_mod::lemma_fundamental_div_mod(pre(nr::<C>(), s as nat, (l - 1) as nat) as int, nr::<C>() as int);
         let (b, n) = (self.b as int, nr::<C>() as int);
         assert(b * n == n * b) by (nonlinear_arith);
-        if l == C::Consts::LEVELS {
+        if l == C::Consts::levels() {
             lemma_top_entries::<C>(rg, i as int);
         }
     }

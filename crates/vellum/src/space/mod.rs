@@ -36,7 +36,7 @@ pub use cursor::{Cursor, CursorMut, MapError, MapRangeError, Protected, Slot};
 pub use error::VmSpaceError;
 pub use fault::FaultError;
 pub use vellum_machine::fault::{Access as FaultAccess, PageFault};
-pub use vm_space::{USER_TOP, VmSpace};
+pub use vm_space::{VmSpace, user_top};
 
 pub use crate::page_table::{
     Access, AccessType, AccessedDirty, CachePolicy, HugePage, HugePageError, MappedItem, MappedRange,

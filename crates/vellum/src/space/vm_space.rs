@@ -17,8 +17,11 @@ use vstd::prelude::*;
 
 verus! {
 
-/// The first address above user space.
-pub const USER_TOP: Vaddr = Vaddr(layout::USER_TOP);
+/// Returns the first address above user space.
+#[inline(always)]
+pub fn user_top() -> Vaddr {
+    Vaddr(layout::user_top())
+}
 
 /// What handles the page faults of a space.
 #[verifier::external_body]
@@ -156,8 +159,8 @@ impl VmSpace {
             return Err(VmSpaceError::Empty { va });
         }
         let end = va.0.checked_add(len).ok_or(VmSpaceError::Overflow { va, len })?;
-        if end > USER_TOP.0 {
-            return Err(VmSpaceError::OutOfRange { va: va.max(USER_TOP) });
+        if end > user_top().0 {
+            return Err(VmSpaceError::OutOfRange { va: va.max(user_top()) });
         }
         let cpu = cpu::current();
         if !self.active.members().contains(cpu) {

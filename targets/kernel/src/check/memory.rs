@@ -3,7 +3,8 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 use vellum::frame::UFrame;
 use vellum::frame::allocator::FrameAllocOptions;
-use vellum::space::{Access, MappedItem, PageProperty, VmSpace};
+use vellum::page_table::{NativeShape, PagingConsts};
+use vellum::space::{Access, MappedItem, PageProperty, VmSpace, user_top};
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
 use vellum_machine::arch::{self, bare};
 use vellum_machine::fault::{Access as FaultAccess, PageFault};
@@ -88,6 +89,21 @@ pub fn space() {
     assert_eq!(unmap(&space, at(1)), 1);
     let missing = user::load_u64(at(1)).expect_err("nothing is mapped");
     assert!(!missing.present && missing.access == FaultAccess::Read, "{missing}");
+    VmSpace::deactivate_current();
+}
+
+/// The tables have as many levels as the processor walks, and the library counts on.
+pub fn end_of_user_space() {
+    let space = active_space();
+    let end = user_top();
+    let last = Vaddr(end.0 - PAGE_SIZE);
+    map(&space, last, frame(), Access::RW);
+    assert_eq!(user::store_u64(Vaddr(end.0 - 8), 9), Ok(()));
+    assert_eq!(user::load_u64(Vaddr(end.0 - 8)), Ok(9));
+    assert_eq!(crate::arch::walk::walk(last).count(), usize::from(NativeShape::levels()));
+    assert!(space.cursor(last..Vaddr(end.0 + PAGE_SIZE)).is_err(), "user space ends at {end}");
+    assert!(user::load_u64(end).is_err());
+    assert_eq!(unmap(&space, last), 1);
     VmSpace::deactivate_current();
 }
 

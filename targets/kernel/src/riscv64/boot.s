@@ -30,21 +30,10 @@ hart_entry:
     ld t0, other_processor_address
     jr t0
 
-# Comes back in t1.
+# Every hart that translates addresses has three levels. Comes back in t1.
 paging_on:
     csrw sie, zero
     csrw sscratch, zero
-.if {levels} == 4
-    la t0, boot_gibs
-    srli t0, t0, 2
-    ori t0, t0, 1
-    la t2, boot_root
-    # Entries 0, 256 and 264.
-    sd t0, 0(t2)
-    addi t2, t2, 2040
-    sd t0, 8(t2)
-    sd t0, 72(t2)
-.endif
     la t0, boot_root
     srli t0, t0, 12
     li t2, {mode} << {mode_shift}
@@ -74,7 +63,7 @@ mode_refused:
     j 3b
 
 mode_refused_text:
-    .asciz "verdict: FAILED: this hart does not have paging with {levels} levels\n"
+    .asciz "verdict: FAILED: this hart does not have paging with three levels\n"
 
 .balign 8
 boot_stack_address:
@@ -97,19 +86,11 @@ other_processor_address:
 .balign 4096
 .global boot_root
 boot_root:
-.if {levels} == 4
-    # The links to the one node that says so in all three places are made by `paging_on`.
-    .skip 4096
-boot_gibs:
-    gibs 0, 256
-    .skip 256 * 8
-.else
     gibs 0, 256
     gibs 0, 128
     .skip 64 * 8
     gibs 0, 4
     .skip 60 * 8
-.endif
 
 boot_taken:
     .quad 0

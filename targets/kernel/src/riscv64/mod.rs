@@ -21,8 +21,7 @@ pub use vellum_machine::arch::riscv64::walk;
 
 global_asm!(
     include_str!("boot.s"),
-    levels = const riscv64::LEVELS,
-    mode = const riscv64::SATP_MODE,
+    mode = const riscv64::satp_mode(early::BOOT_LEVELS),
     mode_shift = const riscv64::SATP_MODE_SHIFT,
 );
 
@@ -46,7 +45,7 @@ fn paddr(symbol: *const u8) -> Paddr {
 }
 
 /// The virtual address at which the image shows physical address 0; `build.rs` has it linked there.
-const IMAGE: usize = KERNEL_BASE + if riscv64::LEVELS == 3 { 192 << 30 } else { 4 << 40 };
+const IMAGE: usize = KERNEL_BASE + (192 << 30);
 
 /// Turns of the counter in which another processor is expected to do its part: 300 seconds at QEMU's 10 MHz.
 pub const PATIENCE: u64 = 3_000_000_000;
@@ -65,6 +64,7 @@ extern "C" fn boot_processor(hart: usize, tree: usize) -> ! {
         Ok(firmware) => firmware,
         Err(error) => panic!("the firmware's device tree cannot be used: {error}"),
     };
+    early::choose_paging(firmware.command_line());
     crate::main(firmware)
 }
 
@@ -81,6 +81,10 @@ extern "C" fn other_processor(hart: usize, stack_end: usize) -> ! {
     unsafe { bare::arrive(cpu, hart as u32) };
     traps::init();
     crate::boot::enter_kernel_space();
+    assert!(
+        riscv64::walks_as_chosen(),
+        "hart {hart} does not have the mode of paging that the first one chose"
+    );
     traps::interrupts_on();
     crate::processor(cpu)
 }

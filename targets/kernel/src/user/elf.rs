@@ -82,7 +82,7 @@ fn segment(file: &'static [u8], header: usize) -> Result<Segment, ElfError> {
         _ => return Err(ElfError::WritableCode),
     };
     let end = at.checked_add(in_memory).and_then(|end| end.checked_next_multiple_of(PAGE_SIZE));
-    let end = end.filter(|end| *end <= vellum::space::USER_TOP.0).ok_or(ElfError::OutOfRange)?;
+    let end = end.filter(|end| *end <= vellum::space::user_top().0).ok_or(ElfError::OutOfRange)?;
     let bytes = file.get(offset..).and_then(|rest| rest.get(..in_file)).ok_or(ElfError::OutOfRange)?;
     Ok(Segment { pages: at / PAGE_SIZE * PAGE_SIZE..end, access, at, bytes })
 }

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 use core::sync::atomic::{AtomicUsize, Ordering};
-use vellum::space::{Access, FaultError, PageProperty, USER_TOP, VmSpace, VmSpaceError};
+use vellum::space::{Access, FaultError, PageProperty, VmSpace, VmSpaceError, user_top};
 use vellum::sync::{Once, SpinLock};
 use vellum_machine::addr::{PAGE_SIZE, Vaddr};
 use vellum_machine::arch::bare;
@@ -17,7 +17,9 @@ use vellum_machine::cpu::{self, CpuSet};
 use vellum_machine::ipi::call_on;
 
 /// The end of the stack, which grows down.
-const STACK_TOP: usize = USER_TOP.0 - PAGE_SIZE;
+fn stack_top() -> usize {
+    user_top().0 - PAGE_SIZE
+}
 
 /// How large the stack may become.
 const STACK_LIMIT: usize = 1 << 20;
@@ -95,8 +97,8 @@ impl Process {
         let program = elf::read(file)?;
         let mut areas = Areas::default();
         program.segments.iter().for_each(|segment| areas.add(Area::of(segment)));
-        areas.add(Area::zeros(STACK_TOP - STACK_LIMIT..STACK_TOP, Access::RW));
-        let context = UserContext::new(program.entry, Vaddr(STACK_TOP - 8), 0);
+        areas.add(Area::zeros(stack_top() - STACK_LIMIT..stack_top(), Access::RW));
+        let context = UserContext::new(program.entry, Vaddr(stack_top() - 8), 0);
         match Process::new(voice, areas, 0, context, Arc::default()) {
             Ok(process) => Ok(process),
             Err(error) => panic!("no memory for a program: {error}"),
@@ -278,7 +280,7 @@ impl Process {
 
 fn range_of(at: usize, pages: usize) -> Option<Range<usize>> {
     let end = at.checked_add(pages.checked_mul(PAGE_SIZE)?)?;
-    (pages != 0 && at.is_multiple_of(PAGE_SIZE) && end <= USER_TOP.0).then_some(at..end)
+    (pages != 0 && at.is_multiple_of(PAGE_SIZE) && end <= user_top().0).then_some(at..end)
 }
 
 fn access_of(access: usize) -> Option<Access> {

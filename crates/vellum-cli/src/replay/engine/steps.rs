@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use vellum::space::USER_TOP;
+use vellum::space::user_top;
 
 use super::super::access::Access;
 use super::super::error::{Cause, ReplayError};
@@ -109,7 +109,7 @@ impl Engine<'_> {
         let mut ranges: Vec<Range<u64>> = Vec::new();
         for range in changes.iter().flat_map(|change| change.old_range().into_iter().chain([change.range()]))
         {
-            if range.end > USER_TOP.0 as u64 {
+            if range.end > user_top().0 as u64 {
                 return Err(Cause::NotUserSpace(range));
             }
             if !ranges.contains(&range) {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use vellum::space::{MappedItem, Slot, USER_TOP, VmSpace};
+use vellum::space::{MappedItem, Slot, VmSpace, user_top};
 use vellum::sync::SpinLock;
 use vellum_machine::addr::{PAGE_SIZE, Vaddr};
 
@@ -208,7 +208,7 @@ impl Space {
     /// Shows every page, in order.
     pub(super) fn view(&self) -> Result<Vec<Seen>, KernelError> {
         let mut seen = Vec::new();
-        self.each_page(&(0..USER_TOP.0 as u64), |at, slot| {
+        self.each_page(&(0..user_top().0 as u64), |at, slot| {
             let Some(item) = slot.item else { return };
             // base pages alone are mapped
             let Some(frame) = item.frames.frame() else { return };
@@ -227,7 +227,7 @@ impl Space {
 
     /// Unmaps everything, as the end of a process does.
     pub(super) fn clear(&self) -> Result<(), KernelError> {
-        self.unmap(&(0..USER_TOP.0 as u64))
+        self.unmap(&(0..user_top().0 as u64))
     }
 
     /// Leaves the space to the processors on which it is active, without a handler.

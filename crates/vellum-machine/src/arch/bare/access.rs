@@ -2,7 +2,7 @@
 use super::{here, native};
 use crate::addr::Vaddr;
 use crate::fault::{self, Access, FaultOutcome, PageFault};
-use crate::layout::USER_TOP;
+use crate::layout::user_top;
 
 pub use native::user::Word;
 
@@ -53,7 +53,7 @@ fn transfer(
     access: Access,
     mut piece: impl FnMut(usize, usize) -> (usize, Option<Trap>),
 ) -> Progress {
-    let inside = len.min(USER_TOP.saturating_sub(va.0));
+    let inside = len.min(user_top().saturating_sub(va.0));
     let mut done = 0;
     while done < inside {
         let (more, trap) = piece(done, inside - done);
@@ -119,7 +119,7 @@ fn one<R>(
     access: Access,
     mut attempt: impl FnMut() -> Result<R, Trap>,
 ) -> Result<R, PageFault> {
-    if va.0 >= USER_TOP {
+    if va.0 >= user_top() {
         return Err(outside(mode, va, access));
     }
     loop {

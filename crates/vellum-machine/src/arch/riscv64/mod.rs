@@ -1,7 +1,7 @@
 //! TRUSTED: RISC-V with 64 bits: registers, fences for paging, the firmware's calls.
 //!
-//! Paging is Sv39, or Sv48 with the feature `sv48`. Hardware may set accessed and dirty bits, or leave them to the
-//! handler of page faults; harts may keep entries that say nothing is there ([`is_spurious`]).
+//! Paging is Sv39 or Sv48, as the kernel that boots [chose](choose_paging). Hardware may set accessed and dirty bits, or leave
+//! them to the handler of page faults; harts may keep entries that say nothing is there ([`is_spurious`]).
 pub mod sbi;
 pub(super) mod user;
 pub mod walk;
@@ -9,27 +9,25 @@ pub mod walk;
 use super::bare::Station;
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr, Vaddr};
 use crate::fault::{Access, PageFault};
+use crate::paging::{self, has_four_levels};
 use core::arch::asm;
 
 pub use user::{Fixup, fix_up};
 pub(super) use walk::probe;
 
 /// What the walker of this machine reads.
-#[cfg(not(feature = "sv48"))]
 pub type Native = crate::ptword::RiscV<crate::ptword::Base>;
 
-/// What the walker of this machine reads.
-#[cfg(feature = "sv48")]
-pub type Native = crate::ptword::RiscV<crate::ptword::Sv48Base>;
-
-/// Levels of the tree.
-pub const LEVELS: usize = if cfg!(feature = "sv48") { 4 } else { 3 };
-
-/// The mode in `satp` that has harts walk such trees: 8 is Sv39, 9 is Sv48.
-pub const SATP_MODE: usize = LEVELS + 5;
+/// The mode in `satp` that has harts walk trees of so many levels: 8 is Sv39, 9 is Sv48.
+pub const fn satp_mode(levels: usize) -> usize {
+    levels + 5
+}
 
 /// Where the mode is in `satp`.
 pub const SATP_MODE_SHIFT: usize = 60;
+
+/// Where the number of the root's frame is in `satp`.
+const ROOT_NUMBER: usize = (1 << 44) - 1;
 
 /// The highest level at which walkers know pages: those of 1 GiB. Sv48 has larger ones, which no memory here fills.
 pub(crate) fn largest_leaf_level() -> u8 {
@@ -76,9 +74,21 @@ pub(super) fn here() -> &'static Station {
 /// # Safety
 /// As for [`crate::tlb::set_root`].
 pub(super) unsafe fn set_root(root: Paddr) {
-    let satp = SATP_MODE << SATP_MODE_SHIFT | root.0 >> PAGE_SHIFT;
-    // SAFETY: the caller's. The first fence has the walker see what was written before (privileged specification,
-    // section 4.2.1); writing `satp` forgets nothing, which the second one does.
+    let levels = if has_four_levels() { 4 } else { 3 };
+    // SAFETY: the caller's.
+    unsafe { write_satp(levels, root) };
+}
+
+/// Has the hart walk tables of so many levels, if it can.
+///
+/// # Safety
+/// 1. Such tables at `root` stay as long as the hart walks them, and show the code that runs, its stack and its data as the
+///    ones before.
+unsafe fn write_satp(levels: usize, root: Paddr) {
+    let satp = satp_mode(levels) << SATP_MODE_SHIFT | root.0 >> PAGE_SHIFT;
+    // SAFETY: duty 1, whether the hart goes by the old tables or by the new ones until the second fence. The first one has the
+    // walker see what was written before (privileged specification, section 4.2.1); writing `satp` forgets nothing, which the
+    // second one does. A mode that the hart does not have leaves the register as it was (section 4.1.11).
     unsafe {
         asm!("sfence.vma", "csrw satp, {}", "sfence.vma", in(reg) satp, options(nostack, preserves_flags));
     }
@@ -86,11 +96,33 @@ pub(super) unsafe fn set_root(root: Paddr) {
 
 /// How many levels the tables have that the hart walks, and their root.
 pub(super) fn root_register() -> (usize, Paddr) {
-    const PAGE_NUMBER: usize = (1 << 44) - 1;
     let satp: usize;
     // SAFETY: reading the register changes nothing.
     unsafe { asm!("csrr {}, satp", out(reg) satp, options(nomem, nostack, preserves_flags)) };
-    (LEVELS, Paddr((satp & PAGE_NUMBER) * PAGE_SIZE))
+    ((satp >> SATP_MODE_SHIFT) - satp_mode(0), Paddr((satp & ROOT_NUMBER) * PAGE_SIZE))
+}
+
+/// Chooses Sv48 for all harts where this one has it and it is `wanted`, and otherwise Sv39, in which it is; returns the number
+/// of levels.
+///
+/// # Safety
+/// 1. This hart walks boot tables of three levels, and those at `root` have four and show the same.
+/// 2. As for [`paging::choose`], duty 2.
+pub unsafe fn choose_paging(root: Paddr, wanted: bool) -> usize {
+    if wanted {
+        // SAFETY: duty 1.
+        unsafe { write_satp(4, root) };
+    }
+    let (levels, _) = root_register();
+    // SAFETY: this hart walks such trees; one that cannot is seen by `walks_as_chosen`. Duty 2.
+    unsafe { paging::choose(levels == 4) };
+    levels
+}
+
+/// Whether this hart walks tables of as many levels as were chosen. One that [`set_root`](crate::tlb::set_root) has run on and
+/// that does not cannot: it is of no use.
+pub fn walks_as_chosen() -> bool {
+    (root_register().0 == 4) == has_four_levels()
 }
 
 /// Forgets the translations of a page, and every node address: a fence for one address would keep those.

@@ -6,7 +6,7 @@ use super::super::bare::access::Trap;
 use super::{describe_fault, is_spurious, page_fault};
 use crate::addr::Vaddr;
 use crate::fault::Access;
-use crate::layout::USER_TOP;
+use crate::layout::user_top;
 use core::arch::{asm, global_asm};
 
 global_asm!(
@@ -114,7 +114,7 @@ pub struct Fixup {
 pub fn fix_up(pc: usize, addr: Vaddr, cause: usize) -> Option<Fixup> {
     let start = (&raw const vellum_user_access_start).addr();
     let end = (&raw const vellum_user_access_end).addr();
-    let ours = (start..end).contains(&pc) && addr.0 < USER_TOP;
+    let ours = (start..end).contains(&pc) && addr.0 < user_top();
     let access = page_fault(cause).filter(|_| ours)?;
     if is_spurious(addr, access, true) {
         return Some(Fixup { pc, a3: 0, a4: 0 });

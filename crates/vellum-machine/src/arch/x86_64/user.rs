@@ -5,7 +5,7 @@
 use super::super::bare::access::Trap;
 use super::describe_fault;
 use crate::addr::Vaddr;
-use crate::layout::USER_TOP;
+use crate::layout::user_top;
 use core::arch::{asm, global_asm};
 
 global_asm!(
@@ -67,7 +67,7 @@ pub struct Fixup {
 pub fn fix_up(rip: u64, addr: Vaddr, error: u64) -> Option<Fixup> {
     let start = (&raw const vellum_user_access_start).addr() as u64;
     let end = (&raw const vellum_user_access_end).addr() as u64;
-    let ours = (start..end).contains(&rip) && addr.0 < USER_TOP;
+    let ours = (start..end).contains(&rip) && addr.0 < user_top();
     ours.then_some(Fixup { rip: end, r8: FAULTED | error, r9: addr.0 as u64 })
 }
 
