@@ -95,6 +95,9 @@ impl Boot {
 }
 
 impl Arch {
+    /// Those that have a kernel of their own.
+    pub const KERNELS: [Arch; 2] = [Arch::X86_64, Arch::Riscv64];
+
     /// All of them.
     pub const ALL: [Arch; 3] = [Arch::X86_64, Arch::Riscv64, Arch::Riscv64Sv39];
 
