@@ -55,7 +55,11 @@ impl Results {
             let peer = ours.zip(self.fastest_peer(row));
             let ratio = |(ours, (name, theirs))| format!("{} ({name})", times(ours, theirs));
             line.push(peer.map_or_else(|| cell(None), ratio));
-            line.push(peer.map_or("-", |(ours, (_, theirs))| verdict(ours, theirs)).to_owned());
+            let judge = |(ours, (_, theirs))| match verdict(ours, theirs) {
+                "BEHIND" if !row.row.peers_do_as_much() => "they do less",
+                verdict => verdict,
+            };
+            line.push(peer.map_or("-", judge).to_owned());
             let hand = ours.zip(self.by_hand(row));
             line.push(hand.map_or_else(|| cell(None), |(ours, theirs)| times(ours, theirs)));
             let judged = hand.filter(|_| row.row.is_range());
@@ -98,7 +102,11 @@ impl Results {
         if has(Counts::Changed) {
             writeln!(f, "counted: a count is added for each page mapped, and given up for each unmapped.")?;
         }
-        writeln!(f, "A range by Vellum may take {LEEWAY} times as long as by hand.\n")
+        writeln!(f, "A range by Vellum may take {LEEWAY} times as long as by hand.")?;
+        writeln!(
+            f,
+            "they do less: alone, peers lock nothing; alone or not, they lose what hardware notes in what they change or take out.\n"
+        )
     }
 
     /// What a chart shows.

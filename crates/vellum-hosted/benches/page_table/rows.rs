@@ -119,6 +119,16 @@ impl Row {
         matches!(self.work, Work::MapRange | Work::UnmapRange | Work::ProtectRange)
     }
 
+    /// Whether peers do as much as Vellum: they lock where there are two threads, and lose nothing that hardware notes where
+    /// nothing that was mapped is changed or taken out.
+    pub fn peers_do_as_much(&self) -> bool {
+        let maps_or_looks = matches!(
+            self.work,
+            Work::MapRange | Work::Query | Work::MapOne | Work::RandomMap | Work::MapHuge
+        );
+        maps_or_looks && self.threads > 1
+    }
+
     /// Says what one operation is. Counts are the name's business; there is no shootdown unless it says so, and
     /// Vellum's readers are counted in every row.
     pub fn includes(&self) -> &'static str {
