@@ -5,6 +5,8 @@ use super::config::*;
 use super::entry::*;
 use super::error::*;
 use super::geometry::*;
+#[cfg(verus_keep_ghost)]
+use super::loose::*;
 use super::near::*;
 use super::ops::*;
 #[cfg(verus_keep_ghost)]
@@ -24,6 +26,7 @@ impl<C: PageTableConfig> Session<C> {
     pub(super) fn nr_mapped(&self, len: usize) -> (r: Result<usize, PageTableError>)
         ensures
             r matches Ok(n) ==> n == nr_mapped(self.mapped(), self.v as nat, (self.v + len / PAGE_SIZE) as nat),
+            r is Err ==> len % PAGE_SIZE != 0 || len / PAGE_SIZE > self.g.e - self.v,
     {
         let end = self.end_of(len)?;
         let start = self.v;
@@ -68,11 +71,17 @@ impl<C: PageTableConfig> Session<C> {
         Ok(n)
     }
 
-    /// At most how many mappings [`unmap`](Self::unmap) takes out one by one, and not with their node.
-    pub(super) fn most_leaves(&self, len: usize) -> (r: Result<usize, PageTableError>) {
-        let end = self.end_of(len)?;
+    /// At most how many mappings of the pages before `end` are taken out one by one, and not with their node. One look at each
+    /// leaf table that lies in them, and at each entry where they end within one.
+    pub(super) fn nr_loose(&self, end: usize) -> (r: usize)
+        requires
+            self.v <= end <= self.g.e,
+        ensures
+            r >= nr_loose::<C>(self.g, self.tree@, self.v as nat, end as nat, self.v as nat, end as nat),
+    {
         let mut p = self.v;
         let mut n: usize = 0;
+        let ghost v = self.v as nat;
         proof {
             use_type_invariant(self);
             C::Consts::consts_ok();
@@ -81,51 +90,39 @@ impl<C: PageTableConfig> Session<C> {
         while p < end
             invariant
                 self.wf(),
+                v == self.v,
                 self.v <= p <= end <= self.g.e <= 0x2000_0000_0000,
                 1 <= C::Consts::levels() <= 5,
                 n <= p - self.v,
+                n >= nr_loose::<C>(self.g, self.tree@, v, end as nat, v, p as nat),
             decreases end - p,
         {
             let f = descend::<C>(&self.g, Tracked(self.tree.borrow()), p);
             if f.l == 1 && f.l < self.g.top && !(C::TOP_NODES_STAY && f.l + 1 == C::Consts::levels()) {
                 let (ns, ne) = entry_range::<C::Consts>(p, 2);
                 if ns == p && ne <= end {
+                    proof {
+                        lemma_digits(nr::<C>(), p as nat, 1);
+                        lemma_loose_node::<C>(self.g, self.tree@, v, end as nat, p as nat);
+                        lemma_loose_part::<C>(self.g, self.tree@, v, end as nat, v, p as nat, ne as nat);
+                    }
                     p = ne;
                     continue ;
                 }
             }
             let (es, ee) = entry_range::<C::Consts>(p, f.l);
             let stop = if ee < end { ee } else { end };
+            proof {
+                lemma_loose_entry::<C>(self.g, self.tree@, v, end as nat, p as nat, f, es as nat, ee as nat);
+                lemma_loose_part::<C>(self.g, self.tree@, v, end as nat, v, p as nat, stop as nat);
+            }
             if f.is_leaf() {
-                n += if es == p && ee <= end { 1 } else { parts::<C>(f.l, stop - p) };
+                n += 1;
             }
             p = stop;
         }
-        Ok(n)
+        n
     }
-}
-
-/// At most how many of the parts into which a huge page of level `l` is split at the borders of a range are in it, where
-/// it has `pages` of the range's pages.
-fn parts<C: PageTableConfig>(l: u8, pages: usize) -> (r: usize)
-    requires
-        1 <= l <= 5,
-        pages >= 1,
-    ensures
-        r <= pages,
-    no_unwind
-{
-    proof {
-        C::Consts::consts_ok();
-        assert((l - 1) * C::Consts::NR_ENTRIES <= 4 * 512) by (nonlinear_arith)
-            requires
-                1 <= l <= 5,
-                C::Consts::NR_ENTRIES <= 512,
-        ;
-    }
-    // At either border, a node at each level below.
-    let most = 2 * ((l as usize - 1) * C::Consts::NR_ENTRIES);
-    if most < pages { most } else { pages }
 }
 
 /// All pages of a leaf are mapped.

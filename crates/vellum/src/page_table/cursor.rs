@@ -8,6 +8,8 @@ use super::entry::*;
 use super::error::*;
 #[cfg(verus_keep_ghost)]
 use super::geometry::*;
+#[cfg(verus_keep_ghost)]
+use super::hoard::FEW;
 use super::keeper::*;
 use super::peek::*;
 use super::range::*;
@@ -225,6 +227,11 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
         self.session@.v as nat
     }
 
+    /// How many pages are left of the range.
+    pub closed spec fn rest(self) -> int {
+        self.session@.g.e - self.session@.v
+    }
+
     /// What the range maps: page number to physical address and property.
     pub closed spec fn mapped(self) -> IMap<nat, (nat, PageProperty)> {
         self.session@.mapped()
@@ -369,6 +376,8 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
 
     /// [`map_over`](Self::map_over), with a word on what becomes of what it replaces.
     pub(crate) fn map_over_to<K: Keeper<Fragment<C>>>(&mut self, item: C::Item, keeper: &mut K) -> (r: Result<(), MapError<C::Item>>)
+        requires
+            has_room::<Fragment<C>, K>(*old(keeper), 1),
         ensures
             final(self).root() == old(self).root(),
             keeps_on::<Fragment<C>, K>(*old(keeper), *final(keeper)),
@@ -413,6 +422,11 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     pub(crate) fn map_range_to<K: Keeper<Displaced<C>>>(&mut self, run: C::Run, keeper: &mut K) -> (r: Result<(), MapError<C::Run>>)
     where
         C: RunConfig,
+        requires
+            C::raw_run(run).1 <= old(self).rest() ==> has_room::<Displaced<C>, K>(
+                *old(keeper),
+                nr_mapped(old(self).mapped(), old(self).at(), old(self).at() + C::raw_run(run).1 as nat),
+            ),
         ensures
             final(self).root() == old(self).root(),
             keeps_on::<Displaced<C>, K>(*old(keeper), *final(keeper)),
@@ -434,18 +448,14 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     /// # Errors
     ///
     /// As [`find_next`](Self::find_next).
-    pub fn nr_mapped(&self, len: usize) -> Result<usize, PageTableError> {
+    pub fn nr_mapped(&self, len: usize) -> (r: Result<usize, PageTableError>)
+        ensures
+            match r {
+                Ok(n) => n == nr_mapped(self.mapped(), self.at(), self.at() + len as nat / PAGE_SIZE as nat),
+                Err(_) => len % PAGE_SIZE != 0 || len / PAGE_SIZE > self.rest(),
+            },
+    {
         self.session.get().nr_mapped(len)
-    }
-
-    /// Returns at most how many mappings [`unmap`](Self::unmap) of the next `len` bytes hands out one by one, and not in
-    /// nodes. One look at each leaf table that lies in them, and at each entry where they end within one.
-    ///
-    /// # Errors
-    ///
-    /// As [`find_next`](Self::find_next).
-    pub fn most_leaves(&self, len: usize) -> Result<usize, PageTableError> {
-        self.session.get().most_leaves(len)
     }
 
     /// Takes the next mapping or node within `len` bytes out. Without one, goes to the end of `len`.
@@ -496,9 +506,12 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
         self.unmap_to(len, sink)
     }
 
-    /// [`unmap`](Self::unmap), with a word on what becomes of what it takes out.
+    /// [`unmap`](Self::unmap), with a word on what becomes of what it takes out. Where that are more than [`FEW`] pages, the
+    /// keeper is asked for room once the borders are split.
     #[inline(always)]
     pub(crate) fn unmap_to<K: Keeper<Fragment<C>>>(&mut self, len: usize, keeper: &mut K) -> (r: Result<usize, PageTableError>)
+        requires
+            len / PAGE_SIZE <= FEW ==> has_room::<Fragment<C>, K>(*old(keeper), len as nat / PAGE_SIZE as nat),
         ensures
             final(self).root() == old(self).root(),
             keeps_on::<Fragment<C>, K>(*old(keeper), *final(keeper)),
@@ -540,6 +553,10 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
         ensures
             final(self).root() == old(self).root(),
             leads_alike(old(self).mapped(), final(self).mapped()),
+            match r {
+                Ok(Some(range)) => changes_within::<C>(old(self).mapped(), final(self).mapped(), range),
+                _ => final(self).mapped() == old(self).mapped(),
+            },
     {
         let ghost o = *self;
         let r = self.session.get_mut().protect_next(len, op);
@@ -547,6 +564,7 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
             if r is Ok && r->Ok_0 is Some {
                 let start = ((r->Ok_0->Some_0.start.0 - C::va_base()) / PAGE_SIZE as int) as nat;
                 lemma_leads_alike(o.mapped(), self.mapped(), start, self.at());
+                lemma_changes_within::<C>(o.mapped(), self.mapped(), start, self.at(), r->Ok_0->Some_0);
             }
         }
         r

@@ -39,7 +39,7 @@ proof fn lemma_same_entry<C: PageTableConfig>(v: nat, x: nat, l: nat)
 }
 
 /// A page that is not the first below an entry has the page before it there, too.
-proof fn lemma_before<C: PageTableConfig>(x: nat, k: nat)
+pub(super) proof fn lemma_before<C: PageTableConfig>(x: nat, k: nat)
     requires
         low(nr::<C>(), x, k) != 0,
     ensures
@@ -57,7 +57,7 @@ proof fn lemma_before<C: PageTableConfig>(x: nat, k: nat)
 }
 
 /// What is the first page below a larger entry is the first below every smaller one.
-proof fn lemma_low_zero<C: PageTableConfig>(x: nat, k: nat, j: nat)
+pub(super) proof fn lemma_low_zero<C: PageTableConfig>(x: nat, k: nat, j: nat)
     requires
         low(nr::<C>(), x, k) == 0,
         j <= k,

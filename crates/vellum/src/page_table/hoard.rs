@@ -134,13 +134,30 @@ impl<C: PageTableConfig> Hoard<C> {
         ||| shelves_say::<C>(self.full@, pa)
     }
 
+    /// Items that places are left for.
+    spec fn places(self) -> int {
+        (FEW - self.nr_few) + (if self.used > 0 { 512 - self.used } else { 0 }) + PER_SHELF * self.empty@.len()
+    }
+
+    /// There are places for as many items as it has room for.
+    pub closed spec fn sound(self) -> bool {
+        self.room <= self.places()
+    }
+
+    /// Items that it has room for.
+    pub closed spec fn room(self) -> nat {
+        self.room as nat
+    }
+
     /// It has what it had.
     pub open spec fn has_still(self, o: Self) -> bool {
         forall|pa: nat| #[trigger] o.has(pa) ==> self.has(pa)
     }
 
     #[inline(always)]
-    pub(crate) fn new() -> Self
+    pub(crate) fn new() -> (r: Self)
+        ensures
+            r.sound() && r.room() == FEW,
         no_unwind
     {
         Hoard {
@@ -158,9 +175,11 @@ impl<C: PageTableConfig> Hoard<C> {
     }
 
     /// Gets room for `n` items. False: no memory.
-    pub(crate) fn reserve(&mut self, n: usize) -> bool
+    pub(crate) fn reserve(&mut self, n: usize) -> (r: bool)
         ensures
             final(self).has_still(*old(self)),
+            old(self).sound() ==> final(self).sound(),
+            r ==> final(self).room() >= n,
         no_unwind
     {
         proof {
@@ -170,6 +189,7 @@ impl<C: PageTableConfig> Hoard<C> {
             invariant
                 self.wf(),
                 self.has_still(*old(self)),
+                old(self).sound() ==> self.sound(),
             decreases usize::MAX - self.room,
         {
             if self.room > usize::MAX - PER_SHELF {
@@ -184,10 +204,14 @@ impl<C: PageTableConfig> Hoard<C> {
         true
     }
 
-    /// Keeps an item, for which there is room: it stops the machine where there is none.
+    /// Keeps an item, for which there is room.
     #[inline(always)]
     pub(crate) fn push(&mut self, item: C::Item)
+        requires
+            old(self).sound() && old(self).room() >= 1,
         ensures
+            final(self).sound(),
+            final(self).room() + 1 == old(self).room(),
             final(self).has_still(*old(self)),
             forall|pa: nat| #[trigger] is_of_page::<C>(C::raw(item).0, C::raw(item).1, pa) ==> final(self).has(pa),
         no_unwind
@@ -195,9 +219,6 @@ impl<C: PageTableConfig> Hoard<C> {
         let ghost o = *self;
         proof {
             use_type_invariant(&*self);
-        }
-        if self.room == 0 {
-            halt("more is kept than there is room for");
         }
         self.room -= 1;
         proof {
@@ -236,9 +257,13 @@ impl<C: PageTableConfig> Hoard<C> {
 
     fn push_on_shelf(&mut self, word: u64, Tracked(tok): Tracked<LeafTok>)
         requires
+            old(self).nr_few == FEW,
+            old(self).room < old(self).places(),
             leaf_fits::<C::Consts>((word - word % 4096) as usize, (word % 4096) as nat),
             C::leaf_ok(tok, (word - word % 4096) as usize, (word % 4096) as nat),
         ensures
+            final(self).sound(),
+            final(self).room == old(self).room,
             final(self).has_still(*old(self)),
             forall|pa: nat| #[trigger] says::<C>(word, pa) ==> final(self).has(pa),
         no_unwind
@@ -287,8 +312,13 @@ impl<C: PageTableConfig> Hoard<C> {
     fn next_shelf(&mut self)
         requires
             old(self).used == 0 || old(self).used == 512,
+            old(self).nr_few == FEW,
+            old(self).room < old(self).places(),
         ensures
             final(self).used == 1,
+            final(self).room == old(self).room,
+            final(self).nr_few == FEW,
+            final(self).room < final(self).places(),
             final(self).has_still(*old(self)),
         no_unwind
     {
@@ -297,6 +327,9 @@ impl<C: PageTableConfig> Hoard<C> {
             use_type_invariant(&*self);
         }
         let Some((pa, shelf)) = self.empty.pop() else {
+            proof {
+                assert(false);
+            }
             halt("no shelf was got before");
         };
         let used = self.used;
@@ -334,6 +367,7 @@ impl<C: PageTableConfig> Hoard<C> {
     fn pop(&mut self) -> (r: Option<C::Item>)
         ensures
             r is Some ==> final(self).size() < old(self).size(),
+            r is None ==> final(self).nr_few == 0,
         no_unwind
     {
         proof {
@@ -386,6 +420,7 @@ impl<C: PageTableConfig> Hoard<C> {
     fn pop_few(&mut self) -> (r: Option<C::Item>)
         ensures
             r is Some ==> final(self).nr_few < old(self).nr_few,
+            r is None ==> final(self).nr_few == 0,
             final(self).used == old(self).used,
             final(self).full == old(self).full,
         no_unwind
@@ -412,11 +447,15 @@ impl<C: PageTableConfig> Hoard<C> {
     /// Drops each item, and gives the shelves back: it is as if it were new.
     #[inline(always)]
     pub(crate) fn clear(&mut self)
+        ensures
+            final(self).sound(),
         no_unwind
     {
         // Each is dropped.
         if self.used == 0 {
             while let Some(_item) = self.pop_few()
+                ensures
+                    self.nr_few == 0,
                 decreases self.nr_few,
             {
             }
@@ -431,9 +470,13 @@ impl<C: PageTableConfig> Hoard<C> {
     }
 
     fn clear_shelves(&mut self)
+        ensures
+            final(self).nr_few == 0,
         no_unwind
     {
         while self.pop().is_some()
+            ensures
+                self.nr_few == 0,
             decreases self.size(),
         {
         }
@@ -443,6 +486,7 @@ impl<C: PageTableConfig> Hoard<C> {
         while let Some((pa, shelf)) = self.empty.pop()
             invariant
                 self.wf(),
+                self.nr_few == 0,
             decreases self.empty@.len(),
         {
             free_shelf(pa, shelf);

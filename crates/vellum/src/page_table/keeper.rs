@@ -1,5 +1,5 @@
 //! Who keeps what was taken out of a table until translation caches have forgotten it, and what is known of that.
-#![cfg_attr(not(verus_keep_ghost), allow(dead_code, reason = "what only the proofs use"))]
+#![cfg_attr(not(verus_keep_ghost), allow(dead_code, unused_variables, reason = "what only the proofs use"))]
 #![allow(non_shorthand_field_patterns, reason = "the expansion of patterns in `verus!`")]
 #[cfg(verus_keep_ghost)]
 use super::claims::*;
@@ -37,6 +37,9 @@ pub trait Gone {
 
     /// Its addresses are some of the table's.
     spec fn fits(self) -> bool;
+
+    /// The room that it takes.
+    spec fn size(self) -> nat;
 }
 
 /// Who keeps what is gone.
@@ -52,11 +55,32 @@ pub trait Keeper<T: Gone>: Sized {
     /// Page `w` will be flushed.
     spec fn gathers(self, w: nat) -> bool;
 
+    /// How much more it has room for; `None`: for anything.
+    spec fn room(self) -> Option<nat>;
+
+    /// Whether it wants to be asked for room.
+    fn counts(&self) -> (r: bool)
+        ensures
+            !r ==> self.room() is None,
+    ;
+
+    /// Makes room for `n` more. False: no memory.
+    fn make_room(&mut self, n: usize) -> (r: bool)
+        ensures
+            final(self).root() == old(self).root(),
+            forall|w: nat| #[trigger] old(self).gathers(w) ==> final(self).gathers(w),
+            forall|w: nat, pa: nat| #[trigger] old(self).keeps(w, pa) ==> final(self).keeps(w, pa),
+            r ==> (final(self).room() matches Some(room) ==> n <= room),
+    ;
+
     /// Keeps something more.
     fn keep(&mut self, what: T)
         requires
             what.fits(),
+            old(self).room() matches Some(n) ==> n >= what.size(),
         ensures
+            old(self).room() is None ==> final(self).room() is None,
+            old(self).room() matches Some(n) ==> (final(self).room() matches Some(n2) && n2 + what.size() == n),
             final(self).root() == old(self).root(),
             forall|w: nat| #[trigger] old(self).gathers(w) ==> final(self).gathers(w),
             forall|w: nat, pa: nat| #[trigger] old(self).keeps(w, pa) ==> final(self).keeps(w, pa),
@@ -298,6 +322,11 @@ pub open spec fn keeps_all<T: Gone, K: Keeper<T>>(keeper: K, map: IMap<nat, (nat
     forall|w: nat| a <= w < b && #[trigger] map.dom().contains(w) ==> keeper.keeps(w, map[w].0)
 }
 
+/// There is room for `n` things.
+pub open spec fn has_room<T: Gone, K: Keeper<T>>(keeper: K, n: nat) -> bool {
+    keeper.room() matches Some(room) ==> n <= room
+}
+
 /// What a page led to in `map` it leads to in `map2`, or from that page `gone` leads to it.
 pub open spec fn leads_lost(
     map: IMap<nat, (nat, PageProperty)>,
@@ -360,6 +389,41 @@ pub(super) proof fn lemma_leads_alike(map: IMap<nat, (nat, PageProperty)>, map2:
     }
 }
 
+/// No property changed but of pages in the range.
+pub open spec fn changes_within<C: PageTableConfig>(
+    map: IMap<nat, (nat, PageProperty)>,
+    map2: IMap<nat, (nat, PageProperty)>,
+    range: Range<Vaddr>,
+) -> bool {
+    forall|w: nat| #[trigger]
+        map.dom().contains(w) && map2[w] != map[w] ==> range.start.0 <= C::va_base() + w * PAGE_SIZE < range.end.0
+}
+
+/// Where only the pages `[a, b)` changed, these are the addresses.
+pub(super) proof fn lemma_changes_within<C: PageTableConfig>(
+    map: IMap<nat, (nat, PageProperty)>,
+    map2: IMap<nat, (nat, PageProperty)>,
+    a: nat,
+    b: nat,
+    range: Range<Vaddr>,
+)
+    requires
+        map2.dom() == map.dom(),
+        map2.remove_keys(between(a, b)) == map.remove_keys(between(a, b)),
+        range.start.0 == C::va_base() + a * PAGE_SIZE,
+        range.end.0 == C::va_base() + b * PAGE_SIZE,
+    ensures
+        changes_within::<C>(map, map2, range),
+{
+    assert forall|w: nat| #[trigger] map.dom().contains(w) && map2[w] != map[w] implies range.start.0 <= C::va_base() + w * PAGE_SIZE
+        < range.end.0 by {
+        if !(a <= w < b) {
+            assert(map.remove_keys(between(a, b))[w] == map[w]);
+            assert(map2.remove_keys(between(a, b))[w] == map2[w]);
+        }
+    }
+}
+
 /// An item that was mapped at `va` led from page `w` to the frame at `pa`.
 pub open spec fn item_leads<C: PageTableConfig>(va: Vaddr, item: C::Item, w: nat, pa: nat) -> bool {
     let (start, l, _) = C::raw(item);
@@ -389,6 +453,10 @@ impl<C: PageTableConfig> Gone for Fragment<C> {
             Fragment::Node(_) => true,
         }
     }
+
+    open spec fn size(self) -> nat {
+        if self is Leaf { 1 } else { 0 }
+    }
 }
 
 /// A base page that another one replaced, and where it was mapped.
@@ -407,6 +475,10 @@ impl<C: PageTableConfig> Gone for Displaced<C> {
     open spec fn fits(self) -> bool {
         item_fits::<C>(self.va, self.replaced.item) && C::raw(self.replaced.item).1 == 1
     }
+
+    open spec fn size(self) -> nat {
+        1
+    }
 }
 
 impl<C: PageTableConfig, S: FragmentSink<C>> Keeper<Fragment<C>> for S {
@@ -419,6 +491,20 @@ impl<C: PageTableConfig, S: FragmentSink<C>> Keeper<Fragment<C>> for S {
     }
 
     open spec fn gathers(self, w: nat) -> bool {
+        true
+    }
+
+    open spec fn room(self) -> Option<nat> {
+        None
+    }
+
+    #[inline(always)]
+    fn counts(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn make_room(&mut self, n: usize) -> bool {
         true
     }
 
@@ -438,6 +524,20 @@ impl<C: PageTableConfig, S: ReplacedSink<C::Item>> Keeper<Displaced<C>> for S {
     }
 
     open spec fn gathers(self, w: nat) -> bool {
+        true
+    }
+
+    open spec fn room(self) -> Option<nat> {
+        None
+    }
+
+    #[inline(always)]
+    fn counts(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn make_room(&mut self, n: usize) -> bool {
         true
     }
 

@@ -33,6 +33,8 @@ mod kernel;
 mod life;
 mod lock;
 #[cfg(verus_keep_ghost)]
+mod loose;
+#[cfg(verus_keep_ghost)]
 pub(crate) mod mmu;
 mod native;
 mod near;

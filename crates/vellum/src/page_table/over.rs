@@ -150,6 +150,7 @@ impl<C: PageTableConfig> Session<C> {
             }),
             old(self).tree@.dom().contains(place::<C>(old(self).v as nat, l as nat)),
             1 <= l <= 5,
+            has_room::<Fragment<C>, S>(*old(sink), 1),
         ensures
             final(self).g == old(self).g,
             final(self).has_put(*old(self), item),
@@ -190,6 +191,7 @@ impl<C: PageTableConfig> Session<C> {
                     self.g.s <= w < self.g.e && !between(v as nat, (v + n) as nat).contains(w) ==> #[trigger] self.g.at::<C>(self.tree@, w)
                         == self.g.at::<C>(o.tree@, w),
                 keeps_on::<Fragment<C>, S>(*old(sink), *sink),
+                has_room::<Fragment<C>, S>(*sink, 1),
                 keeps_gone::<C, Fragment<C>, S>(self.g, o.tree@, self.tree@, v as nat, (v + n) as nat, *sink),
         {
             let ghost m1 = self.tree@;
@@ -241,6 +243,8 @@ impl<C: PageTableConfig> Session<C> {
     }
 
     pub(super) fn map_over<S: Keeper<Fragment<C>>>(&mut self, item: C::Item, sink: &mut S) -> (r: Result<(), MapError<C::Item>>)
+        requires
+            has_room::<Fragment<C>, S>(*old(sink), 1),
         ensures
             final(self).g == old(self).g,
             keeps_on::<Fragment<C>, S>(*old(sink), *final(sink)),

@@ -18,7 +18,11 @@ use super::session::*;
 #[cfg(verus_keep_ghost)]
 use super::spec::*;
 #[cfg(verus_keep_ghost)]
+use super::take::TakenLeaf;
+#[cfg(verus_keep_ghost)]
 use super::tree::*;
+#[cfg(verus_keep_ghost)]
+use super::unmap::lemma_nr_split;
 use super::walk;
 use super::walk::*;
 use core::ops::Range;
@@ -88,6 +92,11 @@ pub(super) open spec fn recoloured<C: PageTableConfig>(map: IMap<nat, (nat, Page
 
 impl<C: RunConfig> Session<C> {
     pub(super) fn map_range<S: Keeper<Displaced<C>>>(&mut self, run: C::Run, sink: &mut S) -> (r: Result<(), MapError<C::Run>>)
+        requires
+            C::raw_run(run).1 <= old(self).g.e - old(self).v ==> has_room::<Displaced<C>, S>(
+                *old(sink),
+                nr_mapped(old(self).mapped(), old(self).v as nat, (old(self).v + C::raw_run(run).1) as nat),
+            ),
         ensures
             final(self).g == old(self).g,
             keeps_on::<Displaced<C>, S>(*old(sink), *final(sink)),
@@ -143,7 +152,7 @@ impl<C: RunConfig> Session<C> {
                 self.g == old(self).g,
                 m0 == old(self).tree@,
                 start == old(self).v,
-                start <= self.v <= end == start + n <= self.g.e,
+                self.g.s <= start <= self.v <= end == start + n <= self.g.e,
                 run_fits(pa, n as nat),
                 C::Entry::holds(prop),
                 C::run_ok(tok@, (pa + PAGE_SIZE * (self.v - start)) as usize, (end - self.v) as nat),
@@ -151,6 +160,7 @@ impl<C: RunConfig> Session<C> {
                 is_filled::<C>(self.g, m0, self.tree@, start as nat, self.v as nat, pa, prop),
                 keeps_on::<Displaced<C>, S>(*old(sink), *sink),
                 keeps_all::<Displaced<C>, S>(*sink, old(self).mapped(), start as nat, self.v as nat),
+                has_room::<Displaced<C>, S>(*sink, nr_mapped(old(self).mapped(), self.v as nat, end as nat)),
             decreases end - self.v,
         {
             let ghost m1 = self.tree@;
@@ -163,6 +173,7 @@ impl<C: RunConfig> Session<C> {
             let (next, old) = fill_next::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, end, a, prop, &mut tok);
             proof {
                 lemma_filled_more::<C>(self.g, m0, m1, self.tree@, start as nat, v as nat, next as nat, pa, prop);
+                lemma_one_displaced::<C>(self.g, m0, m1, start as nat, v as nat, next as nat, end as nat, pa, prop, old);
             }
             self.v = next;
             if let Some(t) = old {
@@ -393,6 +404,48 @@ impl<C: PageTableConfig> Session<C> {
         }
         Ok(Some(changed + (ee - p)))
     }
+}
+
+/// One step of a run displaces one page at most, which was counted.
+proof fn lemma_one_displaced<C: PageTableConfig>(
+    g: Locks,
+    m0: Tree,
+    m1: Tree,
+    a: nat,
+    v: nat,
+    next: nat,
+    end: nat,
+    pa: usize,
+    prop: PageProperty,
+    old: Option<TakenLeaf>,
+)
+    requires
+        is_filled::<C>(g, m0, m1, a, v, pa, prop),
+        g.s <= a <= v < next <= end <= g.e,
+        match old {
+            Some(t) => t.start == next - 1 && g.at::<C>(m1, t.start as nat) is Some && g.nothing_in::<C>(m1, v, t.start as nat),
+            None => g.nothing_in::<C>(m1, v, next),
+        },
+    ensures
+        ({
+            let map = view::<C>(m0, g.rng());
+            nr_mapped(map, v, end) == nr_mapped(map, next, end) + if old is Some { 1nat } else { 0nat }
+        }),
+{
+    let map = view::<C>(m0, g.rng());
+    let p = if old is Some { (next - 1) as nat } else { next };
+    assert forall|w: nat| v <= w < p implies #[trigger] map.dom().contains(w) == false by {
+        let _ = g.at::<C>(m0, w);
+        let _ = g.at::<C>(m1, w);
+    }
+    lemma_nr_mapped(map, v, v, p, false);
+    if old is Some {
+        assert(map.dom().contains(p)) by {
+            let _ = g.at::<C>(m0, p);
+            let _ = g.at::<C>(m1, p);
+        }
+    }
+    lemma_nr_split(map, v, next, end);
 }
 
 /// Pages that are not mapped do not count.

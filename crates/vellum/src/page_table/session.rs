@@ -15,6 +15,8 @@ use super::geometry::*;
 #[cfg(verus_keep_ghost)]
 use super::life::*;
 use super::lock::*;
+#[cfg(verus_keep_ghost)]
+use super::loose::lemma_outside_start;
 use super::near::*;
 #[cfg(verus_keep_ghost)]
 use super::node::*;
@@ -195,6 +197,7 @@ impl<C: PageTableConfig> Session<C> {
     pub(super) fn end_of(&self, len: usize) -> (r: Result<usize, PageTableError>)
         ensures
             r matches Ok(end) ==> self.v <= end <= self.g.e && (end - self.v) * PAGE_SIZE == len,
+            r is Err ==> len % PAGE_SIZE != 0 || len / PAGE_SIZE > self.g.e - self.v,
     {
         proof {
             use_type_invariant(self);
@@ -732,8 +735,11 @@ impl<C: PageTableConfig> Session<C> {
         let end = self.end_of(len)?;
         let ghost m0 = self.tree@;
         let v = self.v;
+        proof {
+            lemma_outside_start::<C>(self.g, v as nat, end as nat);
+        }
         self.near = Near::none::<C>();
-        let Some((next, taken)) = take_next::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, end) else {
+        let Some((next, taken)) = take_next::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, end, Ghost(v as nat)) else {
             proof {
                 lemma_same_view::<C>(self.g, m0, self.tree@);
             }
@@ -814,6 +820,7 @@ impl<C: PageTableConfig> Session<C> {
                 Ok(Some(range)) => {
                     let start = ((range.start.0 - C::va_base()) / PAGE_SIZE as int) as nat;
                     let end = final(self).v as nat;
+                    &&& range.start.0 == C::va_base() + start * PAGE_SIZE && range.end.0 == C::va_base() + end * PAGE_SIZE
                     &&& final(self).mapped().dom() == old(self).mapped().dom()
                     &&& final(self).mapped().remove_keys(between(start, end)) == old(self).mapped().remove_keys(between(start, end))
                     &&& forall|w: nat| start <= w < end ==> #[trigger] final(self).mapped().dom().contains(w) && final(self).mapped()[w].0

@@ -9,6 +9,8 @@ use super::error::*;
 use super::geometry::*;
 use super::life::*;
 use super::lock::*;
+#[cfg(verus_keep_ghost)]
+use super::loose::lemma_outside_start;
 use super::near::*;
 use super::node::*;
 use super::node_frame::*;
@@ -418,7 +420,10 @@ fn clear<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>)
             g.ok::<C>(*m),
             g.s <= v <= g.e,
     {
-        match take_next::<C>(g, Tracked(m), v, g.e) {
+        proof {
+            lemma_outside_start::<C>(*g, v as nat, g.e as nat);
+        }
+        match take_next::<C>(g, Tracked(m), v, g.e, Ghost(v as nat)) {
             None => return ,
             Some((next, taken)) => {
                 v = next;

@@ -10,6 +10,8 @@ use super::geometry::*;
 use super::life::*;
 #[cfg(verus_keep_ghost)]
 use super::lock::*;
+#[cfg(verus_keep_ghost)]
+use super::loose::*;
 use super::node::*;
 use super::ops::*;
 #[cfg(verus_keep_ghost)]
@@ -59,6 +61,7 @@ fn survey<C: PageTableConfig>(
             &&& forall|j: int| 0 <= j < nr::<C>() ==> !(#[trigger] ent::<C>(*m, k, j) is Table)
             &&& n == 0 ==> forall|j: int| 0 <= j < nr::<C>() ==> #[trigger] ent::<C>(*m, k, j) is Absent
         },
+        l == 1 && most >= nr::<C>() ==> r is Some,
     no_unwind
 {
     proof {
@@ -82,6 +85,9 @@ fn survey<C: PageTableConfig>(
         decreases C::Consts::NR_ENTRIES - j,
     {
         let word = load::<C>(g.w, pa, j, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
+        proof {
+            C::Entry::levels(word, l as nat);
+        }
         match C::Entry::decode(word, l) {
             Pte::Absent => {},
             Pte::Leaf(_, _) if n < most => n += 1,
@@ -185,6 +191,9 @@ pub fn take_leaf<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, 
         r.ok::<C>(*g, *old(m), *final(m)),
         r.start == v,
         r.end == ee,
+        r.l == f.l,
+        g.level::<C>(*old(m), v as nat) == Some(f.l as nat),
+        low(nr::<C>(), v as nat, (f.l - 1) as nat) == 0,
     no_unwind
 {
     let ghost k = place::<C>(v as nat, f.l as nat);
@@ -250,12 +259,15 @@ pub(super) fn take_node<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut 
                 &&& fewer_leaves::<C>(*old(m), *final(m))
                 &&& final(m).dom() == old(m).dom().remove(place::<C>(p as nat, f.l as nat))
             },
-            None => *final(m) == *old(m),
+            None => *final(m) == *old(m) && !(f.l == 1 && in_whole::<C>(*g, p as nat, end as nat, p as nat)),
         },
     no_unwind
 {
     proof {
         C::Consts::consts_ok();
+        if f.l == 1 && in_whole::<C>(*g, p as nat, end as nat, p as nat) {
+            lemma_whole_node::<C>(*g, p as nat, end as nat);
+        }
     }
     if C::TOP_NODES_STAY && f.l + 1 == C::Consts::levels() {
         return None;
@@ -434,11 +446,21 @@ proof fn lemma_empty_node<C: PageTableConfig>(g: Locks, m: Tree, v: nat, l: nat,
 /// border, and nothing changed; no border is in need of it where [`cut_borders`] was there before.
 #[verifier::exec_allows_no_decreases_clause]
 #[expect(clippy::collapsible_if, reason = "the verifier has no chains of conditions")]
-pub fn take_next<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, v: usize, end: usize) -> (r: Option<(usize, Taken)>)
+pub fn take_next<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, v: usize, end: usize, Ghost(start): Ghost<nat>) -> (r: Option<
+    (usize, Taken),
+>)
     requires
         g.ok::<C>(*old(m)),
         g.s <= v <= end <= g.e,
+        start <= v,
+        outside::<C>(*g, start, end as nat, v as nat),
     ensures
+        r matches Some((next, t)) ==> outside::<C>(*g, start, end as nat, next as nat) && (t matches Taken::Leaf(t) ==> t.l == 1
+            ==> !in_whole::<C>(*g, start, end as nat, t.start as nat)),
+        cut::<C>(*old(m), v as nat) && cut::<C>(*old(m), end as nat) ==> (r matches Some((_, Taken::Leaf(t))) ==> g.level::<C>(
+            *old(m),
+            t.start as nat,
+        ) == Some(t.l as nat) && low(nr::<C>(), t.start as nat, (t.l - 1) as nat) == 0),
         g.ok::<C>(*final(m)),
         cut::<C>(*old(m), v as nat) && cut::<C>(*old(m), end as nat) ==> r is Some && fewer_leaves::<C>(*old(m), *final(m)),
         match r {
@@ -482,6 +504,8 @@ pub fn take_next<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, 
             g.e <= 0x2000_0000_0000,
             1 <= C::Consts::levels() <= 5,
             g.nothing_in::<C>(m0, v as nat, p as nat),
+            start <= v,
+            outside::<C>(*g, start, end as nat, p as nat),
     {
         let f = descend::<C>(g, Tracked(m), p);
         let ghost m1 = *m;
@@ -495,6 +519,12 @@ pub fn take_next<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, 
             }
         }
         let (es, ee) = entry_range::<C::Consts>(p, f.l);
+        proof {
+            let (q, w) = (pre(nr::<C>(), p as nat, (f.l - 1) as nat), pages(nr::<C>(), (f.l - 1) as nat));
+            assert((q + 1) * w == q * w + w) by (nonlinear_arith);
+            lemma_digits(nr::<C>(), p as nat, 1);
+            lemma_outside_next::<C>(*g, start, end as nat, p as nat, f.l as nat, ee as nat);
+        }
         if let Pte::Leaf(_, _) = f.pte {
             if es == p && ee <= end {
                 let t = take_leaf::<C>(g, Tracked(m), p, &f, ee);

@@ -11,9 +11,12 @@ use super::entry::*;
 use super::error::*;
 #[cfg(verus_keep_ghost)]
 use super::geometry::*;
+use super::hoard::FEW;
 use super::keeper::*;
 #[cfg(verus_keep_ghost)]
 use super::lock::*;
+#[cfg(verus_keep_ghost)]
+use super::loose::*;
 use super::near::*;
 #[cfg(verus_keep_ghost)]
 use super::ops::*;
@@ -65,7 +68,7 @@ spec fn is_partly_gone<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree, v: nat, 
 }
 
 /// Pages are counted part by part.
-proof fn lemma_nr_split(map: IMap<nat, (nat, PageProperty)>, a: nat, b: nat, c: nat)
+pub(super) proof fn lemma_nr_split(map: IMap<nat, (nat, PageProperty)>, a: nat, b: nat, c: nat)
     requires
         a <= b <= c,
     ensures
@@ -233,11 +236,47 @@ pub(super) proof fn lemma_fragment_led<C: PageTableConfig>(g: Locks, m: Tree, fr
     }
 }
 
+/// One step leaves no more to be taken out one by one, and one less where it takes one out.
+proof fn lemma_fewer_loose<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree, start: nat, end: nat, taken: Taken)
+    requires
+        g.ok::<C>(m),
+        g.ok::<C>(m2),
+        g.s <= start <= end <= g.e,
+        fewer_leaves::<C>(m, m2),
+        taken matches Taken::Leaf(t) ==> {
+            &&& start <= t.start < end
+            &&& g.at::<C>(m2, t.start as nat) is None
+            &&& g.level::<C>(m, t.start as nat) == Some(t.l as nat) && low(nr::<C>(), t.start as nat, (t.l - 1) as nat) == 0
+            &&& t.l == 1 ==> !in_whole::<C>(g, start, end, t.start as nat)
+        },
+    ensures
+        nr_loose::<C>(g, m2, start, end, start, end) + (if taken is Leaf { 1nat } else { 0nat }) <= nr_loose::<C>(
+            g,
+            m,
+            start,
+            end,
+            start,
+            end,
+        ),
+{
+    lemma_same_leaf::<C>(g, m, m2);
+    assert forall|w: nat| start <= w < end && #[trigger] is_loose::<C>(g, m2, start, end, w) implies is_loose::<C>(g, m, start, end, w) by {
+        let _ = g.level::<C>(m2, w);
+    }
+    let s = match taken {
+        Taken::Leaf(t) => t.start as nat,
+        _ => 0,
+    };
+    lemma_loose_fewer::<C>(g, m, m2, start, end, start, end, s);
+}
+
 impl<C: PageTableConfig> Session<C> {
     /// Takes everything out: one page where the locked node itself maps it, and else whatever there is. As for
     /// [`map`](Self::map).
     #[inline(always)]
     pub(super) fn unmap<S: Keeper<Fragment<C>>>(&mut self, len: usize, sink: &mut S) -> (r: Result<usize, PageTableError>)
+        requires
+            len / PAGE_SIZE <= FEW ==> has_room::<Fragment<C>, S>(*old(sink), len as nat / PAGE_SIZE as nat),
         ensures
             final(self).g == old(self).g,
             keeps_on::<Fragment<C>, S>(*old(sink), *final(sink)),
@@ -281,6 +320,8 @@ impl<C: PageTableConfig> Session<C> {
     /// [`unmap`](Self::unmap), wherever the ways down end.
     #[verifier::exec_allows_no_decreases_clause]
     fn unmap_below<S: Keeper<Fragment<C>>>(&mut self, len: usize, sink: &mut S) -> (r: Result<usize, PageTableError>)
+        requires
+            len / PAGE_SIZE <= FEW ==> has_room::<Fragment<C>, S>(*old(sink), len as nat / PAGE_SIZE as nat),
         ensures
             final(self).g == old(self).g,
             keeps_on::<Fragment<C>, S>(*old(sink), *final(sink)),
@@ -317,8 +358,16 @@ impl<C: PageTableConfig> Session<C> {
         if !done {
             return Err(PageTableError::NoMemory);
         }
+        if end - start > FEW && sink.counts() {
+            let most = self.nr_loose(end);
+            if !sink.make_room(most) {
+                return Err(PageTableError::NoMemory);
+            }
+        }
         let mut n: usize = 0;
         proof {
+            lemma_outside_start::<C>(self.g, start as nat, end as nat);
+            lemma_loose_most::<C>(self.g, self.tree@, start as nat, end as nat, start as nat, end as nat);
             assert(is_partly_gone::<C>(self.g, m0, self.tree@, start as nat, start as nat, end as nat, 0));
             lemma_nr_most(view::<C>(m0, self.g.rng()), start as nat, end as nat);
         }
@@ -331,11 +380,13 @@ impl<C: PageTableConfig> Session<C> {
                 self.g.s <= start <= self.v <= end <= self.g.e,
                 (end - start) * PAGE_SIZE == len,
                 m0 == old(self).tree@,
+                outside::<C>(self.g, start as nat, end as nat, self.v as nat),
                 cut::<C>(self.tree@, start as nat),
                 cut::<C>(self.tree@, end as nat),
                 is_partly_gone::<C>(self.g, m0, self.tree@, start as nat, self.v as nat, end as nat, n as nat),
                 nr_mapped(view::<C>(m0, self.g.rng()), start as nat, end as nat) <= end - start,
                 keeps_on::<Fragment<C>, S>(*old(sink), *sink),
+                has_room::<Fragment<C>, S>(*sink, nr_loose::<C>(self.g, self.tree@, start as nat, end as nat, start as nat, end as nat)),
                 keeps_gone::<C, Fragment<C>, S>(self.g, m0, self.tree@, start as nat, end as nat, *sink),
         {
             let ghost m1 = self.tree@;
@@ -344,7 +395,7 @@ impl<C: PageTableConfig> Session<C> {
             proof {
                 lemma_cut_later::<C>(self.g, m1, start as nat, v as nat);
             }
-            let Some((next, taken)) = take_next::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, end) else {
+            let Some((next, taken)) = take_next::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, end, Ghost(start as nat)) else {
                 proof {
                     assert(false);
                 }
@@ -355,6 +406,7 @@ impl<C: PageTableConfig> Session<C> {
                 lemma_cut_fewer::<C>(m1, m2, start as nat);
                 lemma_cut_fewer::<C>(m1, m2, end as nat);
                 let (a, b) = taken.pages(v as nat);
+                lemma_fewer_loose::<C>(self.g, m1, m2, start as nat, end as nat, taken);
                 if taken is Leaf {
                     lemma_leaf_pages::<C>(self.g, m1, a, b);
                 }

@@ -115,7 +115,7 @@ unsafe impl<G: PagingConsts, E: PageTableEntry<G>> RunConfig for UserPt<G, E> {
         owns_frames(t, pa, (PAGE_SIZE * n) as nat)
     }
 
-    closed spec fn raw_run(run: MappedRange) -> (usize, usize, PageProperty) {
+    open spec fn raw_run(run: MappedRange) -> (usize, usize, PageProperty) {
         let (start, end) = (run.segment.start().0, run.segment.end().0);
         (start, ((end - start) / PAGE_SIZE as int) as usize, run.prop)
     }

@@ -10,7 +10,7 @@ use crate::page_table::geometry::{lemma_pre_zero, pages, span};
 use crate::page_table::hoard::FEW;
 use crate::page_table::keeper::{Displaced, Keeper, Recolourer};
 #[cfg(verus_keep_ghost)]
-use crate::page_table::keeper::{Gone, item_fits, item_leads, keeps_lost, keeps_on};
+use crate::page_table::keeper::{Gone, changes_within, item_fits, item_leads, keeps_lost, keeps_on};
 #[cfg(verus_keep_ghost)]
 use crate::page_table::user::lemma_user_base;
 use crate::page_table::{
@@ -401,6 +401,8 @@ impl<'a> CursorMut<'a> {
     /// Maps an item where smaller pages are, or were. Nothing is refused once something was taken out.
     #[cold]
     fn map_over(&mut self, item: MappedItem) -> Result<(), MapError>
+        requires
+            old(self).shootdown.room() >= 1,
         ensures
             final(self).goes_on(*old(self)),
     {
@@ -470,7 +472,8 @@ impl<'a> CursorMut<'a> {
             final(self).goes_on(*old(self)),
     {
         check_len(&self.range(), self.virt_addr(), len)?;
-        if !self.shootdown.reserve(self.most_leaves(len)?) {
+        let few = if len / PAGE_SIZE <= FEW { len / PAGE_SIZE } else { 0 };
+        if !self.shootdown.reserve(few) {
             return Err(VmSpaceError::NoMemory);
         }
         let ghost o = *self;
@@ -481,13 +484,6 @@ impl<'a> CursorMut<'a> {
         let pages = pages?;
         self.shootdown.try_dispatch();
         Ok(pages)
-    }
-
-    /// At most how many mappings `unmap` hands out one by one.
-    #[inline(always)]
-    fn most_leaves(&self, len: usize) -> Result<usize, VmSpaceError> {
-        let pages = len / PAGE_SIZE;
-        Ok(if pages <= FEW { pages } else { self.inner.most_leaves(len)? })
     }
 
     /// Changes the property of the next mapping within `len` bytes and moves past it; moves past all `len`
@@ -507,9 +503,14 @@ impl<'a> CursorMut<'a> {
         &mut self,
         len: usize,
         op: impl FnOnce(PageProperty) -> PageProperty,
-    ) -> Result<Option<Protected>, VmSpaceError>
+    ) -> (r: Result<Option<Protected>, VmSpaceError>)
         ensures
             final(self).goes_on(*old(self)),
+            match r {
+                Ok(Some(p)) => p.owed.addresses() == p.range && changes_within::<UserPtConfig>(old(self).mapped(), final(self).mapped(), p.range),
+                Ok(None) => final(self).mapped() == old(self).mapped(),
+                Err(_) => true,
+            },
     {
         let start = self.virt_addr();
         check_len(&self.range(), start, len)?;
@@ -686,6 +687,20 @@ impl Keeper<Fragment<UserPtConfig>> for Shootdown<'_> {
         Shootdown::gathers(self, w)
     }
 
+    open spec fn room(self) -> Option<nat> {
+        Some(Shootdown::room(self))
+    }
+
+    #[inline(always)]
+    fn counts(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn make_room(&mut self, n: usize) -> bool {
+        self.reserve(n)
+    }
+
     #[inline(always)]
     fn keep(&mut self, fragment: Fragment<UserPtConfig>) {
         let ghost what = fragment;
@@ -735,6 +750,20 @@ impl Keeper<Displaced<UserPtConfig>> for Shootdown<'_> {
 
     open spec fn gathers(self, w: nat) -> bool {
         Shootdown::gathers(self, w)
+    }
+
+    open spec fn room(self) -> Option<nat> {
+        Some(Shootdown::room(self))
+    }
+
+    #[inline(always)]
+    fn counts(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn make_room(&mut self, n: usize) -> bool {
+        self.reserve(n)
     }
 
     #[inline(always)]

@@ -5,6 +5,8 @@ use super::op::{Batch, TlbFlushOp};
 use super::pile::Pile;
 use super::protocol::*;
 use super::request::*;
+#[cfg(verus_keep_ghost)]
+use super::stale::Gather;
 use super::stale::Stale;
 use super::statistics::{Event, count};
 use super::world::*;
@@ -39,6 +41,11 @@ pub enum Kept {
 }
 
 impl Kept {
+    /// The room that it takes.
+    pub open spec fn size(self) -> nat {
+        if self is Item { 1 } else { 0 }
+    }
+
     /// With it the frame at `pa` is kept, to which page `w` may have led.
     pub open spec fn leads(self, w: nat, pa: nat) -> bool {
         match self {
@@ -60,6 +67,11 @@ pub struct FlushOwed {
 }
 
 impl FlushOwed {
+    /// The addresses whose translations may be stale.
+    pub closed spec fn addresses(self) -> Range<Vaddr> {
+        self.range
+    }
+
     /// Returns the addresses whose translations may be stale.
     pub fn range(&self) -> Range<Vaddr> {
         self.range.start..self.range.end
@@ -155,13 +167,21 @@ impl<'a> Work<'a> {
     #[verifier::type_invariant]
     closed spec fn wf(self) -> bool {
         &&& self.nr_owed <= OWED_INLINE
-        &&& self.kept matches Some(k) ==> self.awaits(k.gone())
+        &&& self.kept matches Some(k) ==> self.awaits(k.gone()) && k.value().sound()
         &&& self.covered ==> (self.sent matches Some(s) && self.suffices(s.about()))
     }
 
     /// It keeps the frame at `pa`, and releases it when every processor has flushed page `w`.
     closed spec fn keeps(self, w: nat, pa: nat) -> bool {
-        self.kept matches Some(k) && k.gone().pages.contains(w) && k.has(w, pa)
+        self.kept matches Some(k) && k.gone().pages.contains(w) && k.value().has(w, pa)
+    }
+
+    /// Items that there is room for.
+    closed spec fn room(self) -> nat {
+        match self.kept {
+            Some(k) => k.value().room(),
+            None => FEW as nat,
+        }
     }
 
     /// It is of the same space, and keeps and gathers what it did.
@@ -224,7 +244,10 @@ impl<'a> Work<'a> {
     // Inlined as far as the caller: what is kept is a word in the end, and is not to be put together and copied before.
     #[inline(always)]
     fn keep(&mut self, op: &TlbFlushOp, kept: Kept)
+        requires
+            old(self).room() >= kept.size(),
         ensures
+            final(self).room() + kept.size() == old(self).room(),
             final(self).keeps_on(*old(self)),
             forall|w: nat, pa: nat| #[trigger] kept.leads(w, pa) && op.pages().contains(w) ==> final(self).keeps(w, pa),
         no_unwind
@@ -243,6 +266,7 @@ impl<'a> Work<'a> {
         ensures
             final(self).kept is Some,
             old(self).kept is Some ==> final(self).kept == old(self).kept,
+            final(self).room() == old(self).room(),
             final(self).active == old(self).active,
             final(self).gathered == old(self).gathered,
             final(self).covered ==> old(self).covered,
@@ -260,9 +284,10 @@ impl<'a> Work<'a> {
 
     /// Makes room to keep `n` items. False: no memory.
     #[inline(always)]
-    fn reserve(&mut self, n: usize) -> bool
+    fn reserve(&mut self, n: usize) -> (r: bool)
         ensures
             final(self).keeps_on(*old(self)),
+            r ==> final(self).room() >= n,
         no_unwind
     {
         if self.kept.is_none() && n <= FEW {
@@ -518,12 +543,16 @@ impl<'a> Work<'a> {
 /// Adds to what is kept, if there is something to add to.
 #[inline(always)]
 fn gather(kept: &mut Option<Stale<Pile>>, part: Kept, Ghost(pages): Ghost<Pages>)
+    requires
+        *old(kept) matches Some(k) ==> k.value().sound() && k.value().room() >= part.size(),
     ensures
         *old(kept) is None ==> *final(kept) is None,
         *old(kept) matches Some(k) ==> (*final(kept) matches Some(k2) && {
             &&& k2.gone().space == k.gone().space
             &&& k2.gone().pages == k.gone().pages.union(pages)
-            &&& forall|w: nat, pa: nat| #![trigger k2.has(w, pa)] k.has(w, pa) || part.leads(w, pa) ==> k2.has(w, pa)
+            &&& k2.value().sound()
+            &&& k2.value().room() + part.size() == k.value().room()
+            &&& forall|w: nat, pa: nat| #![trigger k2.value().has(w, pa)] k.value().has(w, pa) || part.leads(w, pa) ==> k2.value().has(w, pa)
         }),
     no_unwind
 {
@@ -540,7 +569,7 @@ fn release(kept: &mut Option<Stale<Pile>>, Tracked(clean): Tracked<&Caches::clea
         *old(kept) matches Some(k) ==> clean.element().settles(k.gone(), MAX_CPUS as nat),
     ensures
         *final(kept) matches Some(k) ==> (*old(kept) matches Some(k0) && k.gone().space == k0.gone().space && k.gone().pages
-            =~= ISet::empty()),
+            =~= ISet::empty() && k.value().sound()),
     no_unwind
 {
     if let Some(stale) = kept {
@@ -549,11 +578,15 @@ fn release(kept: &mut Option<Stale<Pile>>, Tracked(clean): Tracked<&Caches::clea
 }
 
 /// Makes room there.
-fn reserve(kept: &mut Option<Stale<Pile>>, n: usize) -> bool
+fn reserve(kept: &mut Option<Stale<Pile>>, n: usize) -> (r: bool)
     ensures
-        *old(kept) is None ==> *final(kept) is None,
-        *old(kept) matches Some(k) ==> (*final(kept) matches Some(k2) && k2.gone() == k.gone() && forall|w: nat, pa: nat| #[trigger]
-            k.has(w, pa) ==> k2.has(w, pa)),
+        *old(kept) is None ==> *final(kept) is None && !r,
+        *old(kept) matches Some(k) ==> (*final(kept) matches Some(k2) && {
+            &&& k2.gone() == k.gone()
+            &&& k.value().sound() ==> k2.value().sound()
+            &&& r ==> k2.value().room() >= n
+            &&& forall|w: nat, pa: nat| #[trigger] k.value().has(w, pa) ==> k2.value().has(w, pa)
+        }),
     no_unwind
 {
     match kept {
@@ -595,6 +628,11 @@ impl<'a> Shootdown<'a> {
         self.work@.keeps(w, pa)
     }
 
+    /// Items that there is room for.
+    pub closed spec fn room(self) -> nat {
+        self.work@.room()
+    }
+
     /// Page `w` is among those that are to be flushed.
     pub closed spec fn gathers(self, w: nat) -> bool {
         self.work@.gathered.all().contains(w)
@@ -627,30 +665,74 @@ impl<'a> Shootdown<'a> {
 
     /// Gathers an operation, and keeps what was taken out of its pages.
     ///
-    /// For items, after [`reserve`](Self::reserve): it stops the machine where there is no room.
+    /// For items, after [`reserve`](Self::reserve).
     #[inline(always)]
     pub(crate) fn keep(&mut self, op: TlbFlushOp, kept: Kept)
+        requires
+            old(self).room() >= kept.size(),
         ensures
+            final(self).room() + kept.size() == old(self).room(),
             final(self).keeps_on(*old(self)),
             forall|w: nat, pa: nat| #[trigger] kept.leads(w, pa) && op.pages().contains(w) ==> final(self).keeps(w, pa),
     {
         self.work.get_mut().keep(&op, kept);
     }
 
+    /// [`keep`](Self::keep), with room made for it. Nothing was gathered where there is no memory for that.
+    #[inline(always)]
+    #[expect(clippy::collapsible_if, reason = "the verifier has no chains of conditions")]
+    fn offer(&mut self, op: TlbFlushOp, kept: Kept) -> (r: Result<(), Kept>)
+        ensures
+            final(self).keeps_on(*old(self)),
+            r matches Err(k) ==> k == kept,
+            r is Ok ==> forall|w: nat, pa: nat| #[trigger] kept.leads(w, pa) && op.pages().contains(w) ==> final(self).keeps(w, pa),
+    {
+        let ghost o = *self;
+        if let Kept::Item(_) = &kept {
+            if !self.reserve(1) {
+                return Err(kept);
+            }
+        }
+        let ghost mid = *self;
+        self.keep(op, kept);
+        proof {
+            self.lemma_keeps_on(mid, o);
+        }
+        Ok(())
+    }
+
+    /// What goes on after it went on goes on.
+    proof fn lemma_keeps_on(self, b: Self, a: Self)
+        requires
+            self.keeps_on(b),
+            b.keeps_on(a),
+        ensures
+            self.keeps_on(a),
+    {
+        assert forall|w: nat, pa: nat| #[trigger] a.keeps(w, pa) implies self.keeps(w, pa) by {
+            assert(b.keeps(w, pa));
+        }
+        assert forall|w: nat| #[trigger] a.gathers(w) implies self.gathers(w) by {
+            assert(b.gathers(w));
+        }
+    }
+
     /// Makes room to keep `n` items more. Never waits; `false` says that there is no memory.
     #[must_use]
     #[inline(always)]
-    pub(crate) fn reserve(&mut self, n: usize) -> bool
+    pub(crate) fn reserve(&mut self, n: usize) -> (r: bool)
         ensures
             final(self).keeps_on(*old(self)),
+            r ==> final(self).room() >= n,
     {
         self.work.get_mut().reserve(n)
     }
 
     /// Notes that a change of `range` was made without a flush.
-    pub(crate) fn owe(&mut self, range: Range<Vaddr>) -> FlushOwed
+    pub(crate) fn owe(&mut self, range: Range<Vaddr>) -> (r: FlushOwed)
         ensures
             final(self).keeps_on(*old(self)),
+            r.addresses() == range,
     {
         self.work.get_mut().owe(&range);
         FlushOwed { range }
@@ -660,6 +742,7 @@ impl<'a> Shootdown<'a> {
     pub(crate) fn pay(&mut self, owed: FlushOwed)
         ensures
             final(self).keeps_on(*old(self)),
+            forall|w: nat| #[trigger] TlbFlushOp::Range(owed.addresses()).pages().contains(w) ==> final(self).gathers(w),
     {
         let work = self.work.get_mut();
         work.forget_owed(&owed);
@@ -749,6 +832,8 @@ impl<'a> TlbFlusher<'_, 'a> {
     pub fn pay(&mut self, owed: FlushOwed)
         ensures
             final(self).goes_on(*old(self)),
+            forall|w: nat| #[trigger]
+                TlbFlushOp::Range(owed.addresses()).pages().contains(w) ==> final(self).now().gathers(w),
     {
         self.shootdown.pay(owed);
     }
@@ -797,12 +882,7 @@ impl TlbFlusher<'_, '_> {
     /// The value comes back, and nothing was gathered: there is no frame to keep more than a few items in.
     #[cfg_attr(verus_keep_ghost, verifier::external)]
     pub fn issue_with(&mut self, op: TlbFlushOp, kept: impl Into<Kept>) -> Result<(), Kept> {
-        let kept = kept.into();
-        if matches!(kept, Kept::Item(_)) && !self.shootdown.reserve(1) {
-            return Err(kept);
-        }
-        self.shootdown.keep(op, kept);
-        Ok(())
+        self.shootdown.offer(op, kept.into())
     }
 }
 

@@ -5,7 +5,10 @@ use crate::page_table::UserPtConfig;
 use crate::page_table::detached::DetachedPile;
 use crate::page_table::hoard::Hoard;
 #[cfg(verus_keep_ghost)]
-use crate::page_table::{PageTableConfig, hoard::is_of_page};
+use crate::page_table::{
+    PageTableConfig,
+    hoard::{FEW, is_of_page},
+};
 use vellum_machine::owned::Owned;
 use vstd::prelude::*;
 
@@ -19,7 +22,9 @@ pub(super) struct Pile {
 
 impl Pile {
     #[inline(always)]
-    pub(super) fn new() -> Self
+    pub(super) fn new() -> (r: Self)
+        ensures
+            r.sound() && r.room() == FEW,
         no_unwind
     {
         Pile { items: Owned::new(Hoard::new()), nodes: Owned::new(DetachedPile::new()) }
@@ -31,6 +36,18 @@ impl Gather for Pile {
 
     closed spec fn has(self, w: nat, pa: nat) -> bool {
         self.items@.has(pa) || self.nodes@.leads(w, pa)
+    }
+
+    closed spec fn sound(self) -> bool {
+        self.items@.sound()
+    }
+
+    closed spec fn room(self) -> nat {
+        self.items@.room()
+    }
+
+    open spec fn size(part: Kept) -> nat {
+        part.size()
     }
 
     open spec fn leads(part: Kept, w: nat, pa: nat) -> bool {

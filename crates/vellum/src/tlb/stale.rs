@@ -56,23 +56,40 @@ pub(super) trait Gather {
     /// With the part it has the frame at `pa`, to which page `w` may have led.
     spec fn leads(part: Self::Part, w: nat, pa: nat) -> bool;
 
-    /// Adds a part. It stops the machine where there is no room for it.
+    /// It has places for as many parts as it has room for.
+    spec fn sound(self) -> bool;
+
+    /// What it has room for.
+    spec fn room(self) -> nat;
+
+    /// The room that a part takes.
+    spec fn size(part: Self::Part) -> nat;
+
+    /// Adds a part, for which there is room.
     fn gather(&mut self, part: Self::Part)
+        requires
+            old(self).sound() && old(self).room() >= Self::size(part),
         ensures
+            final(self).sound(),
+            final(self).room() + Self::size(part) == old(self).room(),
             forall|w: nat, pa: nat| #![trigger final(self).has(w, pa)]
                 old(self).has(w, pa) || Self::leads(part, w, pa) ==> final(self).has(w, pa),
         no_unwind
     ;
 
     /// Makes room for `n` parts. False: no memory.
-    fn reserve(&mut self, n: usize) -> bool
+    fn reserve(&mut self, n: usize) -> (r: bool)
         ensures
+            old(self).sound() ==> final(self).sound(),
+            r ==> final(self).room() >= n,
             forall|w: nat, pa: nat| #[trigger] old(self).has(w, pa) ==> final(self).has(w, pa),
         no_unwind
     ;
 
     /// Drops all parts.
     fn clear(&mut self)
+        ensures
+            final(self).sound(),
         no_unwind
     ;
 }
@@ -110,9 +127,9 @@ impl<T> Stale<T> {
         self.tok@.gone.value()
     }
 
-    /// The frame at `pa` is in it, to which page `w` may have led.
-    pub(super) closed spec fn has(self, w: nat, pa: nat) -> bool where T: Gather {
-        self.item@.has(w, pa)
+    /// The value.
+    pub(super) closed spec fn value(self) -> T {
+        self.item@
     }
 
     /// Seals a value that the caller owns: so the table does no longer.
@@ -120,6 +137,7 @@ impl<T> Stale<T> {
     pub(super) fn new(item: T, Ghost(space): Ghost<Sid>, Ghost(pages): Ghost<Pages>) -> (r: Stale<T>)
         ensures
             r.gone() == (Gone { space, pages, time: r.gone().time }),
+            r.value() == item,
         no_unwind
     {
         let w = caches();
@@ -131,10 +149,14 @@ impl<T> Stale<T> {
     /// Adds what the caller owns and was taken out of these pages: all of it had been taken out by now.
     #[inline(always)]
     pub(super) fn gather(&mut self, part: T::Part, Ghost(pages): Ghost<Pages>) where T: Gather
+        requires
+            old(self).value().sound() && old(self).value().room() >= T::size(part),
         ensures
+            final(self).value().sound(),
+            final(self).value().room() + T::size(part) == old(self).value().room(),
             final(self).gone() == (Gone { pages: old(self).gone().pages.union(pages), time: final(self).gone().time, ..old(self).gone() }),
-            forall|w: nat, pa: nat| #![trigger final(self).has(w, pa)]
-                old(self).has(w, pa) || T::leads(part, w, pa) ==> final(self).has(w, pa),
+            forall|w: nat, pa: nat| #![trigger final(self).value().has(w, pa)]
+                old(self).value().has(w, pa) || T::leads(part, w, pa) ==> final(self).value().has(w, pa),
         no_unwind
     {
         proof {
@@ -153,10 +175,12 @@ impl<T> Stale<T> {
     }
 
     /// Makes room for `n` parts. False: no memory.
-    pub(super) fn reserve(&mut self, n: usize) -> bool where T: Gather
+    pub(super) fn reserve(&mut self, n: usize) -> (r: bool) where T: Gather
         ensures
             final(self).gone() == old(self).gone(),
-            forall|w: nat, pa: nat| #[trigger] old(self).has(w, pa) ==> final(self).has(w, pa),
+            old(self).value().sound() ==> final(self).value().sound(),
+            r ==> final(self).value().room() >= n,
+            forall|w: nat, pa: nat| #[trigger] old(self).value().has(w, pa) ==> final(self).value().has(w, pa),
         no_unwind
     {
         proof {
@@ -182,6 +206,7 @@ impl<T> Stale<T> {
             clean.element().settles(old(self).gone(), MAX_CPUS as nat),
         ensures
             final(self).gone() == (Gone { pages: ISet::empty(), time: final(self).gone().time, ..old(self).gone() }),
+            final(self).value().sound(),
         no_unwind
     {
         proof {

@@ -262,7 +262,7 @@ impl<M: ?Sized + FrameKind> Segment<M> {
     }
 
     /// Returns the size of the segment in bytes.
-    #[verus_spec(r => ensures r == self.end().0 - self.start().0)]
+    #[verus_spec(r => ensures r == self.end().0 - self.start().0, r % PAGE_SIZE == 0)]
     #[inline(always)]
     pub fn size(&self) -> usize {
         let (start, end) = self.bounds();
