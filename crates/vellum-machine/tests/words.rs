@@ -167,6 +167,29 @@ fn an_owned_value_is_released_once() {
     assert_eq!((inner.0, released.load(Ordering::Relaxed)), (5, 10));
 }
 
+/// Says that it was released where it was.
+struct InPlace<'a>(&'a AtomicUsize, &'a AtomicUsize);
+
+impl Release for InPlace<'_> {
+    fn release(self) {
+        self.1.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn release_in_place(&mut self) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed) % 2 == 0
+    }
+}
+
+#[test]
+fn an_owned_value_is_released_in_place_or_taken_apart() {
+    let counts = [const { AtomicUsize::new(0) }; 2];
+    let read = || counts.each_ref().map(|count| count.load(Ordering::Relaxed));
+    drop(Owned::new(InPlace(&counts[0], &counts[1])));
+    assert_eq!(read(), [1, 0], "it was released in place, and then nothing of it was left");
+    drop(Owned::new(InPlace(&counts[0], &counts[1])));
+    assert_eq!(read(), [2, 1], "it was not, and was taken apart");
+}
+
 /// Panics while it is released.
 struct Bad;
 
