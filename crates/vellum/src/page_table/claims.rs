@@ -58,6 +58,14 @@ impl<C: PageTableConfig> Session<C> {
         &&& forall|p: nat| o.v <= p < self.v ==> !#[trigger] self.mapped().dom().contains(p)
     }
 
+    /// What mapping an item where the cursor was in `o` comes to.
+    pub(super) open spec fn put(self, o: Self, item: C::Item, r: Result<Option<Replaced<C::Item>>, MapError<C::Item>>) -> bool {
+        match r {
+            Ok(x) => self.has_put(o, item) && o.had(item, x),
+            Err(e) => self.maps_as(o) && self.v == o.v && C::raw(e.item) == C::raw(item),
+        }
+    }
+
     /// The pages of `item` are mapped where the cursor was in `o`, and it is past them; the others map what they did, but
     /// that huge pages may have been split.
     pub(super) open spec fn has_put(self, o: Self, item: C::Item) -> bool {

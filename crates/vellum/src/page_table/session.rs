@@ -422,10 +422,7 @@ impl<C: PageTableConfig> Session<C> {
     pub(super) fn map(&mut self, item: C::Item) -> (r: Result<Option<Replaced<C::Item>>, MapError<C::Item>>)
         ensures
             final(self).g == old(self).g,
-            match r {
-                Ok(x) => final(self).has_put(*old(self), item) && old(self).had(item, x),
-                Err(e) => final(self).maps_as(*old(self)) && final(self).v == old(self).v && C::raw(e.item) == C::raw(item),
-            },
+            final(self).put(*old(self), item, r),
     {
         proof {
             use_type_invariant(&*self);
@@ -467,10 +464,7 @@ impl<C: PageTableConfig> Session<C> {
             C::raw(item) == (pa, l as nat, prop),
         ensures
             final(self).g == old(self).g,
-            match r {
-                Ok(x) => final(self).has_put(*old(self), item) && old(self).had(item, x),
-                Err(e) => final(self).maps_as(*old(self)) && final(self).v == old(self).v && C::raw(e.item) == C::raw(item),
-            },
+            final(self).put(*old(self), item, r),
     {
         proof {
             use_type_invariant(&*self);
@@ -606,10 +600,7 @@ impl<C: PageTableConfig> Session<C> {
             C::raw(item) == (pa, l as nat, prop),
         ensures
             final(self).g == old(self).g,
-            match r {
-                Ok(x) => final(self).has_put(*old(self), item) && old(self).had(item, x),
-                Err(e) => final(self).maps_as(*old(self)) && final(self).v == old(self).v && C::raw(e.item) == C::raw(item),
-            },
+            final(self).put(*old(self), item, r),
     {
         proof {
             use_type_invariant(&*self);
