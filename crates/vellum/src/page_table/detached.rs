@@ -73,6 +73,7 @@ impl<C: PageTableConfig> DetachedNode<C> {
     ///
     /// For who wants to know of each page; else dropping the node gives them all back. Hardware may note more until the
     /// flush is acknowledged.
+    #[inline(always)]
     #[expect(clippy::manual_map, reason = "the verifier would want a contract of the closure")]
     pub fn next_leaf(&mut self) -> Option<(Vaddr, C::Item, AccessedDirty)> {
         match self.inner.get_mut().next_leaf() {
@@ -128,7 +129,7 @@ impl<C: PageTableConfig> Rest<C> {
     }
 
     /// Takes what is mapped at the next entry that maps something: the entry, the item, what hardware noted.
-    #[inline]
+    #[inline(always)]
     fn next_leaf(&mut self) -> (r: Option<(usize, C::Item, AccessedDirty)>)
         ensures
             r matches Some(x) ==> x.0 < 512 && old(self).next < final(self).next <= nr::<C>(),
@@ -174,6 +175,7 @@ impl<C: PageTableConfig> Rest<C> {
     }
 
     /// Drops what is mapped; the node is left.
+    #[inline(always)]
     fn retire(self, start: Vaddr, end: Vaddr) -> RetiredNode
         no_unwind
     {
@@ -208,7 +210,7 @@ impl<C: PageTableConfig> Detached<C> {
     }
 
     /// Takes what is mapped at the next entry that maps something: its first page, the item, what hardware noted.
-    #[inline]
+    #[inline(always)]
     fn next_leaf(&mut self) -> (r: Option<(usize, C::Item, AccessedDirty)>)
         ensures
             r matches Some(x) ==> x.0 <= 0x80_0000_0000_0000,

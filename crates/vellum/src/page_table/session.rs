@@ -454,6 +454,7 @@ impl<C: PageTableConfig> Session<C> {
     }
 
     /// [`map`](Self::map), of pages of any size.
+    #[inline(always)]
     fn map_anywhere(&mut self, pa: usize, l: u8, prop: PageProperty, tok: Tracked<LeafTok>, Ghost(item): Ghost<C::Item>) -> (r: Result<
         Option<Replaced<C::Item>>,
         MapError<C::Item>,
