@@ -1,4 +1,5 @@
 //! Everything that CI runs, as `cargo xtask <command>`.
+mod debian;
 mod fault;
 mod ledger;
 mod lines;
@@ -9,6 +10,7 @@ mod qemu;
 mod qemu_state;
 mod report;
 mod source;
+mod toolchain;
 mod tsan;
 mod verify;
 mod workspace;

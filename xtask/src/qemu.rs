@@ -2,11 +2,12 @@
 use crate::fault::{End, Fault, Shortage, shortage};
 use crate::qemu_state::{loaded_bytes, where_it_hangs};
 use crate::report::{Outcome, shown};
+use crate::toolchain::{Missing, Toolchain};
 use crate::workspace::{Workspace, is_on_path};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -175,83 +176,25 @@ impl Arch {
     }
 }
 
-/// Says what is missing to boot, and how to get it.
-fn missing(workspace: &Workspace, arch: Arch) -> Result<Option<String>> {
-    if let Libraries::Missing(missing) = libraries(workspace, arch)? {
-        return Ok(Some(missing));
-    }
-    if !is_on_path(arch.qemu()) {
-        let (qemu, package) = (arch.qemu(), arch.debian_package());
-        return Ok(Some(format!("{qemu} is not on the PATH; Debian: apt-get install {package}")));
-    }
-    Ok(None)
-}
-
-/// Where `core` and `alloc` for a target come from.
-enum Libraries {
-    /// The compiler brings them.
-    There,
-    /// The compiler brings their sources alone, and this is the linker where it brings none.
-    FromSources(Option<&'static str>),
-    /// From nowhere, and this is how to get them.
-    Missing(String),
-}
-
-/// What the kernel uses of the compiler's libraries.
-const LIBRARIES: &str = "core,alloc,compiler_builtins";
-
-/// Linkers for targets without an operating system, where the compiler brings none.
-const LINKERS: [&str; 2] = ["ld.lld", "rust-lld"];
-
-fn libraries(workspace: &Workspace, arch: Arch) -> Result<Libraries> {
-    let target = arch.target();
-    let folder = workspace.rustc_output(&["--print", "target-libdir", "--target", target])?;
-    if Path::new(folder.trim()).is_dir() {
-        return Ok(Libraries::There);
-    }
-    let rustlib = PathBuf::from(workspace.rustc_output(&["--print", "sysroot"])?.trim()).join("lib/rustlib");
-    if !rustlib.join("src/rust/library/Cargo.lock").is_file() {
-        let why = format!("the compiler has no libraries for {target}, and not their sources");
-        return Ok(Libraries::Missing(format!("{why}: rustup target add {target}, or see CONTRIBUTING.md")));
-    }
-    let host = workspace.rustc_output(&["--print", "host-tuple"])?;
-    if rustlib.join(host.trim()).join("bin/rust-lld").is_file() {
-        return Ok(Libraries::FromSources(None));
-    }
-    Ok(match LINKERS.into_iter().find(|linker| is_on_path(linker)) {
-        Some(linker) => Libraries::FromSources(Some(linker)),
-        None => Libraries::Missing(format!("there is no linker for {target}; Debian: apt-get install lld")),
-    })
-}
-
-/// Cargo for the kernel, which builds the libraries of the target where it must: once, and keeps them.
-fn cargo_for(workspace: &Workspace, arch: Arch, task: &str) -> Result<Command> {
-    let mut cargo = workspace.cargo();
-    cargo.args([task, "--quiet", "--release", "--manifest-path", "targets/Cargo.toml", "--locked"]);
-    cargo.args(["--target", arch.target(), "--target-dir"]);
-    cargo.arg(workspace.target.join("bare"));
-    if let Libraries::FromSources(linker) = libraries(workspace, arch)? {
-        println!("   the compiler has no libraries for {}: they are built from its sources", arch.target());
-        // The kernel's build script builds the user program, with the same libraries.
-        cargo.arg(format!("-Zbuild-std={LIBRARIES}")).env("VELLUM_BUILD_STD", LIBRARIES);
-        cargo.env("RUSTC_BOOTSTRAP", "1");
-        if let Some(linker) = linker {
-            let target = arch.target().to_uppercase().replace('-', "_");
-            cargo.env(format!("CARGO_TARGET_{target}_LINKER"), linker);
-        }
-    }
-    Ok(cargo)
+/// Says that there is no QEMU, and how to get it.
+fn missing_qemu(arch: Arch) -> Option<String> {
+    let (qemu, package) = (arch.qemu(), arch.debian_package());
+    (!is_on_path(qemu)).then(|| format!("{qemu} is not on the PATH; Debian: apt-get install {package}"))
 }
 
 /// Builds and boots, with the serial output shown; the kernel's verdict is the outcome.
 pub fn run(workspace: &Workspace, boot: &Boot) -> Result<Outcome> {
-    if let Some(missing) = missing(workspace, boot.arch)? {
+    if let Some(missing) = missing_qemu(boot.arch) {
         return Ok(Outcome::Skipped(missing));
     }
+    let toolchain = match Toolchain::find(workspace, boot.arch.target())? {
+        Ok(toolchain) => toolchain,
+        Err(Missing(missing)) => return Ok(Outcome::Skipped(missing)),
+    };
     // Those that wait would be counted as well.
     let cpus = if boot.count_instructions { 1 } else { boot.cpus };
     let boot = &Boot { cpus, ..boot.clone() };
-    let mut build = cargo_for(workspace, boot.arch, "build")?;
+    let mut build = toolchain.cargo(workspace, "build")?;
     let kernel = workspace.target.join("bare").join(boot.arch.target()).join("release/vellum-kernel");
     match shown(build.args(["--package", "vellum-kernel"]))? {
         Outcome::Passed(_) => match boot.fault {
@@ -350,10 +293,10 @@ fn fail_allocation(workspace: &Workspace, arch: Arch, kernel: &Path, nth: u32) -
 
 /// Runs clippy over the kernel, warnings denied.
 pub fn lint(workspace: &Workspace, arch: Arch) -> Result<Outcome> {
-    if let Libraries::Missing(missing) = libraries(workspace, arch)? {
-        return Ok(Outcome::Skipped(missing));
+    match Toolchain::find(workspace, arch.target())? {
+        Ok(toolchain) => shown(toolchain.cargo(workspace, "clippy")?.args(["--", "-D", "warnings"])),
+        Err(Missing(missing)) => Ok(Outcome::Skipped(missing)),
     }
-    shown(cargo_for(workspace, arch, "clippy")?.args(["--", "-D", "warnings"]))
 }
 
 /// Whether the serial output is shown.

@@ -7,7 +7,7 @@
 //! ThreadSanitizer does not follow fences. The code relies on them for the order of a write and a later read alone, never
 //! to see what another thread wrote: that is done by acquiring loads.
 use crate::report::{Outcome, shown};
-use crate::workspace::{Workspace, is_on_path};
+use crate::workspace::{Workspace, is_on_path, is_recent};
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -136,21 +136,4 @@ fn toolchain(workspace: &Workspace, name: &str) -> Result<Toolchain> {
 fn has_runtime(folder: &Path) -> Result<bool> {
     let names = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.file_name()));
     Ok(names.map(|name| name.to_string_lossy().into_owned()).any(|name| name.ends_with("_rt.tsan.a")))
-}
-
-/// Whether a release `1.N...` is at least the one that the project asks for.
-fn is_recent(release: &str) -> bool {
-    let minor = |version: &str| version.split('.').nth(1)?.parse::<u32>().ok();
-    minor(release) >= minor(env!("CARGO_PKG_RUST_VERSION"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_older_release_is_not_asked() {
-        assert!(is_recent("1.97.0-nightly") && is_recent(env!("CARGO_PKG_RUST_VERSION")));
-        assert!(!is_recent("1.60.0-nightly") && !is_recent("?"));
-    }
 }

@@ -105,3 +105,20 @@ pub fn captured(mut command: Command) -> Result<(bool, String)> {
     let output = std::io::read_to_string(reader)?;
     Ok((child.wait()?.success(), output))
 }
+
+/// Whether a release `1.N...` is at least the one that the project asks for.
+pub fn is_recent(release: &str) -> bool {
+    let minor = |version: &str| version.split('.').nth(1)?.parse::<u32>().ok();
+    minor(release) >= minor(env!("CARGO_PKG_RUST_VERSION"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_release_is_not_asked() {
+        assert!(is_recent("1.97.0-nightly") && is_recent(env!("CARGO_PKG_RUST_VERSION")));
+        assert!(!is_recent("1.60.0-nightly") && !is_recent("?"));
+    }
+}
