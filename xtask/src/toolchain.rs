@@ -63,13 +63,14 @@ impl Toolchain {
             }
         };
         let toolchain = Toolchain { target, sources: Some(Sources { debian, linker }) };
-        Ok(match toolchain.fetch_crates(workspace)? {
-            (true, _) => Ok(toolchain),
-            (false, output) => {
-                output.lines().for_each(|line| println!("   | {line}"));
-                Err(Missing("cargo cannot fetch the crates that the libraries are built with".into()))
-            }
-        })
+        let (fetched, output) = toolchain.fetch_crates(workspace)?;
+        // Where those of the kernel alone are not to be had, the build says so, and fails.
+        if fetched || !(Toolchain { target, sources: None }).fetch_crates(workspace)?.0 {
+            return Ok(Ok(toolchain));
+        }
+        output.lines().for_each(|line| println!("   | {line}"));
+        let why = format!("cargo cannot fetch the crates that the libraries for {target} are built with");
+        Ok(Err(Missing(format!("{why}; {add}"))))
     }
 
     /// Cargo for the kernel, which builds the libraries of the target where it must: once, and keeps them.
@@ -79,7 +80,7 @@ impl Toolchain {
         Ok(cargo)
     }
 
-    /// Has cargo fetch what the sources of the libraries are built with; gives whether it could, and what it said.
+    /// Has cargo fetch the crates that the kernel and its libraries are built with; gives whether it could, and what it said.
     fn fetch_crates(&self, workspace: &Workspace) -> Result<(bool, String)> {
         captured(self.program(workspace, "fetch")?)
     }
