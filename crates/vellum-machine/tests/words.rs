@@ -176,7 +176,7 @@ impl Release for InPlace<'_> {
     }
 
     fn release_in_place(&mut self) -> bool {
-        self.0.fetch_add(1, Ordering::Relaxed) % 2 == 0
+        self.0.fetch_add(1, Ordering::Relaxed).is_multiple_of(2)
     }
 }
 
