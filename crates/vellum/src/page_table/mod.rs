@@ -11,7 +11,7 @@
 //! A node that was emptied is unlinked, marked stray, and becomes a frame again once every processor was outside
 //! every cursor. Reading order: `geometry`, `entry`, `config`; `protocol` and `spec` (what is proved about nodes);
 //! `node`, `life`, `world` (single steps); `tree`, `subtree`, `ops`, `near`, `walk`, `put`, `over`, `way`, `run`, `cut`, `lock` (sub-trees);
-//! `keeper`, `session`, `range`, `cursor`, `table`.
+//! `keeper`, `session`, `protect`, `range`, `cursor`, `table`.
 
 #[cfg(verus_keep_ghost)]
 mod claims;
@@ -43,6 +43,7 @@ mod node_frame;
 pub(crate) mod ops;
 mod over;
 mod peek;
+mod protect;
 pub(crate) mod protocol;
 mod put;
 mod range;
