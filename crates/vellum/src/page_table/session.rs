@@ -433,21 +433,12 @@ impl<C: PageTableConfig> Session<C> {
         let (pa, l, prop, tok) = C::item_into_raw(item);
         let v = self.v;
         if l == 1 && self.g.top == 1 && v < self.g.e && C::Entry::can_hold(prop) {
-            let ghost o = *self;
             proof {
                 lemma_pre_zero(nr::<C>(), 0);
             }
             let f = top_entry::<C>(&self.g, Tracked(self.tree.borrow()), v, 1);
             if !f.is_table() {
-                proof {
-                    self.near.lemma_stays_anyway::<C>(self.g, self.tree@);
-                }
-                let old = put::put_here::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, 1, pa, 1, prop, tok, &f, Ghost(o.tree@));
-                self.v = v + 1;
-                proof {
-                    self.lemma_put(o, what, old);
-                }
-                return Ok(Self::replaced(old));
+                return Ok(self.put_here(&f, 1, pa, 1, prop, tok, Ghost(what)));
             }
         }
         self.map_anywhere(pa, l, prop, tok, Ghost(what))
@@ -475,21 +466,59 @@ impl<C: PageTableConfig> Session<C> {
         let v = self.v;
         let n = pages_below::<C::Consts>(l - 1);
         if l == self.g.top && v % n == 0 && n <= self.g.e - v && C::Entry::can_hold(prop) {
-            let ghost o = *self;
             let f = top_entry::<C>(&self.g, Tracked(self.tree.borrow()), v, l);
             if !f.is_table() {
-                proof {
-                    self.near.lemma_stays_anyway::<C>(self.g, self.tree@);
-                }
-                let old = put::put_here::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, n, pa, l, prop, tok, &f, Ghost(o.tree@));
-                self.v = v + n;
-                proof {
-                    self.lemma_put(o, item, old);
-                }
-                return Ok(Self::replaced(old));
+                return Ok(self.put_here(&f, n, pa, l, prop, tok, Ghost(item)));
             }
         }
         self.map_below(pa, l, prop, tok, Ghost(item))
+    }
+
+    /// Maps an item of `n` pages here, where the locked node has its entry, and goes past it; gives out what was mapped before.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "the parts of an item, and its place")]
+    fn put_here(
+        &mut self,
+        f: &Found,
+        n: usize,
+        pa: usize,
+        l: u8,
+        prop: PageProperty,
+        tok: Tracked<LeafTok>,
+        Ghost(item): Ghost<C::Item>,
+    ) -> (r: Option<Replaced<C::Item>>)
+        requires
+            leaf_fits::<C::Consts>(pa, l as nat),
+            C::leaf_ok(tok@, pa, l as nat),
+            C::raw(item) == (pa, l as nat, prop),
+            C::Entry::holds(prop),
+            f.ok::<C>(old(self).g, old(self).tree@, old(self).v as nat),
+            !(f.pte is Table),
+            f.l == l,
+            l == old(self).g.top,
+            n == pages(nr::<C>(), (l - 1) as nat),
+            n >= 1,
+            old(self).v as nat % n as nat == 0,
+            old(self).v + n <= old(self).g.e,
+        ensures
+            final(self).g == old(self).g,
+            final(self).has_put(*old(self), item),
+            old(self).had(item, r),
+    {
+        proof {
+            use_type_invariant(&*self);
+            C::Consts::consts_ok();
+            lemma_total::<C>();
+            self.near.lemma_stays_anyway::<C>(self.g, self.tree@);
+        }
+        let ghost o = *self;
+        let v = self.v;
+        let old = put::put_here::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, n, pa, l, prop, tok, f, Ghost(o.tree@));
+        self.v = v + n;
+        proof {
+            self.lemma_put(o, item, old);
+        }
+        Self::replaced(old)
     }
 
     /// What was mapped before, for the caller.
