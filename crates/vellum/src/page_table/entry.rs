@@ -233,6 +233,15 @@ pub trait PageTableEntry<G: PagingConsts>: Send + Sync + 'static {
         no_unwind
     ;
 
+    /// Returns the word that maps the page after that of `e`, with the same property: an addition.
+    fn leaf_after(e: u64) -> (r: u64)
+        ensures
+            Self::meaning(e, 1) matches Pte::Leaf(pa, prop) ==> leaf_fits::<G>((pa + PAGE_SIZE) as usize, 1) ==> Self::meaning(r, 1)
+                == Pte::Leaf((pa + PAGE_SIZE) as usize, prop),
+        opens_invariants none
+        no_unwind
+    ;
+
     /// Returns the word that links a node.
     ///
     /// # Safety

@@ -5,6 +5,7 @@
 use super::entry::*;
 use super::geometry::*;
 use core::marker::PhantomData;
+use vellum_machine::addr::PAGE_SIZE;
 #[cfg(verus_keep_ghost)]
 use vellum_machine::model::*;
 use vellum_machine::paging::has_four_levels;
@@ -374,6 +375,38 @@ impl<G: PagingConsts, X: Extensions> PageTableEntry<G> for RiscVEntry<G, X> {
                     PAGE_NUMBER == 0x003f_ffff_ffff_fc00,
             ;
             lemma_property::<X>(r, f);
+        }
+        r
+    }
+
+    #[inline(always)]
+    fn leaf_after(e: u64) -> u64 {
+        let r = e.wrapping_add(PAGE_SIZE as u64 >> 2);
+        proof {
+            let x = riscv_address(e);
+            let pa = (x + PAGE_SIZE) as usize;
+            let number = e & 0x003f_ffff_ffff_fc00;
+            assert(number << 2 <= 0x00ff_ffff_ffff_f000) by (bit_vector)
+                requires
+                    number == e & 0x003f_ffff_ffff_fc00,
+            ;
+            if leaf_fits::<G>(pa, 1) {
+                lemma_leaf_fits::<G>(pa, 1);
+                assert(PAGE_SIZE as u64 >> 2 == 1024) by (compute_only);
+                assert(e <= 0xffff_ffff_ffff_fbff) by (bit_vector)
+                    requires
+                        number == e & 0x003f_ffff_ffff_fc00,
+                        number << 2 < 0x40_0000_0000,
+                ;
+                assert((r & 0x003f_ffff_ffff_fc00) << 2 == (number << 2) + 4096 && r & !0x003f_ffff_ffff_fcc0 == e
+                    & !0x003f_ffff_ffff_fcc0) by (bit_vector)
+                    requires
+                        number == e & 0x003f_ffff_ffff_fc00,
+                        number << 2 < 0x40_0000_0000,
+                        r == e + 1024,
+                ;
+                lemma_property::<X>(r, e);
+            }
         }
         r
     }

@@ -23,6 +23,7 @@ use super::tree::*;
 use super::walk::*;
 #[cfg(verus_keep_ghost)]
 use super::world::World;
+#[cfg(verus_keep_ghost)]
 use vellum_machine::addr::PAGE_SIZE;
 #[cfg(verus_keep_ghost)]
 use vellum_machine::layout::PADDR_LIMIT;
@@ -181,6 +182,204 @@ proof fn lemma_filled_one<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree, p: na
     }
 }
 
+/// Pages that are looked at together before any of them is mapped.
+const GROUP: usize = 4;
+
+/// Maps page `p`, whose entry in its node of level 1 is absent.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "a place, what comes there, and the tokens")]
+fn fill_one<C: RunConfig>(
+    g: &Locks,
+    Tracked(m): Tracked<&mut Tree>,
+    node: usize,
+    Ghost(p): Ghost<nat>,
+    i: usize,
+    e: u64,
+    Ghost(a): Ghost<usize>,
+    Ghost(n): Ghost<nat>,
+    Ghost(prop): Ghost<PageProperty>,
+    Tracked(tok): Tracked<&mut LeafTok>,
+)
+    requires
+        g.ok::<C>(*old(m)),
+        g.s <= p < g.e,
+        old(m).dom().contains(place::<C>(p, 1)),
+        old(m)[place::<C>(p, 1)].pa() == node,
+        i == idx::<C>(p, 1),
+        meaning::<C>(e, 1) == Pte::Leaf(a, prop),
+        n >= 1,
+        run_fits(a, n),
+        C::run_ok(*old(tok), a, n),
+        g.at::<C>(*old(m), p) is None,
+    ensures
+        g.ok::<C>(*final(m)),
+        final(m).dom() == old(m).dom(),
+        is_replaced::<C>(*g, *old(m), *final(m), place::<C>(p, 1), i as int, final(m)[place::<C>(p, 1)].words()[i as int]),
+        is_filled::<C>(*g, *old(m), *final(m), p, p + 1, a, prop),
+        C::run_ok(*final(tok), (a + PAGE_SIZE) as usize, (n - 1) as nat),
+    no_unwind
+{
+    let ghost m0 = *m;
+    let ghost k = place::<C>(p, 1);
+    let tracked t;
+    proof {
+        C::Consts::consts_ok();
+        lemma_here::<C>(*g, *m, p, 1);
+        lemma_run_page::<C>(a, n, 0);
+        t = C::split_run(tok, a, n);
+    }
+    install::<C>(g, Tracked(m), Ghost(k), node, i, e, Tracked(t));
+    proof {
+        lemma_filled_one::<C>(*g, m0, *m, p, e, a, prop);
+    }
+}
+
+/// The word of page `p` of a run, as far as there is one: a page of the run follows.
+spec fn is_word<C: PageTableConfig>(e: u64, a: int, n: int, prop: PageProperty) -> bool {
+    n >= 1 ==> meaning::<C>(e, 1) == Pte::Leaf(a as usize, prop)
+}
+
+/// The word of the next page.
+#[inline(always)]
+fn next_word<C: PageTableConfig>(e: u64, Ghost(a): Ghost<usize>, Ghost(n): Ghost<nat>, Ghost(prop): Ghost<PageProperty>) -> (r: u64)
+    requires
+        n >= 1,
+        run_fits(a, n),
+        is_word::<C>(e, a as int, n as int, prop),
+        1 <= C::Consts::MAX_LEAF_LEVEL,
+    ensures
+        is_word::<C>(r, a + PAGE_SIZE, n - 1, prop),
+    no_unwind
+{
+    proof {
+        if n >= 2 {
+            lemma_run_page::<C>(a, n, 1);
+        }
+    }
+    C::Entry::leaf_after(e)
+}
+
+/// The entries of page `p` and of one that follows it in the same node of level 1.
+proof fn lemma_beside<C: PageTableConfig>(p: nat, j: nat)
+    requires
+        place::<C>(p + j, 1) == place::<C>(p, 1),
+    ensures
+        idx::<C>(p + j, 1) == idx::<C>(p, 1) + j,
+{
+    C::Consts::consts_ok();
+    let n = nr::<C>();
+    lemma_pre_zero(n, p);
+    lemma_pre_zero(n, p + j);
+    lemma_pre_step(n, p, 1);
+    lemma_pre_step(n, p + j, 1);
+    assert((p + j) % n == p % n + j) by (nonlinear_arith)
+        requires
+            (p + j) / n == p / n,
+            n > 0,
+    ;
+}
+
+/// Maps the pages `[p, p + GROUP)`, which one node of level 1 covers, if the words of all of them are zero.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "a place, what comes there, and the tokens")]
+fn fill_group<C: RunConfig>(
+    g: &Locks,
+    Tracked(m): Tracked<&mut Tree>,
+    node: usize,
+    p: usize,
+    e: u64,
+    Ghost(a): Ghost<usize>,
+    Ghost(n): Ghost<nat>,
+    Ghost(prop): Ghost<PageProperty>,
+    Tracked(tok): Tracked<&mut LeafTok>,
+) -> (r: Option<u64>)
+    requires
+        g.ok::<C>(*old(m)),
+        g.s <= p && p + GROUP <= g.e,
+        forall|w: nat| p <= w < p + GROUP ==> #[trigger] place::<C>(w, 1) == place::<C>(p as nat, 1),
+        old(m).dom().contains(place::<C>(p as nat, 1)),
+        old(m)[place::<C>(p as nat, 1)].pa() == node,
+        n >= GROUP,
+        run_fits(a, n),
+        is_word::<C>(e, a as int, n as int, prop),
+        C::run_ok(*old(tok), a, n),
+    ensures
+        g.ok::<C>(*final(m)),
+        final(m).dom() == old(m).dom(),
+        r matches Some(after) ==> {
+            &&& is_word::<C>(after, a + PAGE_SIZE * GROUP, n - GROUP, prop)
+            &&& is_filled::<C>(*g, *old(m), *final(m), p as nat, (p + GROUP) as nat, a, prop)
+            &&& g.nothing_in::<C>(*old(m), p as nat, (p + GROUP) as nat)
+            &&& C::run_ok(*final(tok), (a + PAGE_SIZE * GROUP) as usize, (n - GROUP) as nat)
+            &&& final(m)[place::<C>(p as nat, 1)].pa() == node
+        },
+        r is None ==> *final(m) == *old(m) && *final(tok) == *old(tok),
+    no_unwind
+{
+    let ghost m0 = *m;
+    let ghost k = place::<C>(p as nat, 1);
+    let ghost v = p as nat;
+    let i = entry_index::<C::Consts>(p, 1);
+    proof {
+        C::Consts::consts_ok();
+        assert forall|j: nat| j < GROUP implies #[trigger] idx::<C>(v + j, 1) == i + j by {
+            let _ = place::<C>(v + j, 1);
+            lemma_beside::<C>(v, j);
+        }
+        lemma_here::<C>(*g, *m, v, 1);
+        lemma_here::<C>(*g, *m, v + 3, 1);
+        assert(idx::<C>(v + 3, 1) == i + 3);
+    }
+    let w0 = load::<C>(g.w, node, i, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
+    let w1 = load::<C>(g.w, node, i + 1, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
+    let w2 = load::<C>(g.w, node, i + 2, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
+    let w3 = load::<C>(g.w, node, i + 3, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
+    if w0 | w1 | w2 | w3 != 0 {
+        return None;
+    }
+    proof {
+        assert(w0 == 0 && w1 == 0 && w2 == 0 && w3 == 0) by (bit_vector)
+            requires
+                w0 | w1 | w2 | w3 == 0,
+        ;
+        C::Entry::zero_is_absent(1);
+        assert forall|j: nat| j < GROUP implies ent::<C>(*m, k, #[trigger] idx::<C>(v + j, 1)) is Absent by {
+            assert(j == 0 || j == 1 || j == 2 || j == 3);
+        }
+        assert forall|w: nat| v <= w < v + GROUP implies #[trigger] g.at::<C>(*m, w) is None by {
+            assert(w == v + (w - v) as nat);
+            lemma_here::<C>(*g, *m, w, 1);
+        }
+    }
+    let ghost (a1, a2, a3) = ((a + PAGE_SIZE) as usize, (a + 2 * PAGE_SIZE) as usize, (a + 3 * PAGE_SIZE) as usize);
+    let ghost (n1, n2, n3) = ((n - 1) as nat, (n - 2) as nat, (n - 3) as nat);
+    proof {
+        lemma_run_tail(a, n, 1);
+        lemma_run_tail(a, n, 2);
+        lemma_run_tail(a, n, 3);
+    }
+    let e1 = next_word::<C>(e, Ghost(a), Ghost(n), Ghost(prop));
+    let e2 = next_word::<C>(e1, Ghost(a1), Ghost(n1), Ghost(prop));
+    let e3 = next_word::<C>(e2, Ghost(a2), Ghost(n2), Ghost(prop));
+    let after = next_word::<C>(e3, Ghost(a3), Ghost(n3), Ghost(prop));
+    proof {
+        assert(place::<C>((v + 1) as nat, 1) == k && place::<C>((v + 2) as nat, 1) == k && place::<C>((v + 3) as nat, 1) == k);
+    }
+    fill_one::<C>(g, Tracked(m), node, Ghost(v), i, e, Ghost(a), Ghost(n), Ghost(prop), Tracked(tok));
+    let ghost m1 = *m;
+    fill_one::<C>(g, Tracked(m), node, Ghost(v + 1), i + 1, e1, Ghost(a1), Ghost(n1), Ghost(prop), Tracked(tok));
+    let ghost m2 = *m;
+    fill_one::<C>(g, Tracked(m), node, Ghost(v + 2), i + 2, e2, Ghost(a2), Ghost(n2), Ghost(prop), Tracked(tok));
+    let ghost m3 = *m;
+    fill_one::<C>(g, Tracked(m), node, Ghost(v + 3), i + 3, e3, Ghost(a3), Ghost(n3), Ghost(prop), Tracked(tok));
+    proof {
+        lemma_filled_more::<C>(*g, m0, m1, m2, v, v + 1, v + 2, a, prop);
+        lemma_filled_more::<C>(*g, m0, m2, m3, v, v + 2, v + 3, a, prop);
+        lemma_filled_more::<C>(*g, m0, m3, *m, v, v + 3, v + 4, a, prop);
+    }
+    Some(after)
+}
+
 /// Maps the pages of `[v, stop)`, which one node of level 1 covers, to the pages from `pa` on, up to the first at which
 /// something was mapped: where to go on, and what was there.
 #[expect(clippy::too_many_arguments, reason = "a place, what comes there, and the tokens")]
@@ -225,64 +424,130 @@ pub fn fill<C: RunConfig>(
 {
     let ghost m0 = *m;
     let ghost k = place::<C>(v as nat, 1);
+    let ghost m0 = *m;
     let mut p = v;
-    let mut a = pa;
     proof {
         C::Consts::consts_ok();
+        lemma_run_tail(pa, n, 0);
+        lemma_run_page::<C>(pa, n, 0);
+    }
+    // SAFETY: the page is the first of the run.
+    let mut e = unsafe { C::Entry::leaf(pa, 1, prop) };
+    while stop - p >= GROUP
+        invariant
+            m0 == *old(m),
+            filling::<C>(*g, m0, *m, node, v, p, stop, pa, n, prop, *tok),
+            is_word::<C>(e, pa + PAGE_SIZE * (p - v), n - (p - v), prop),
+        decreases stop - p,
+    {
+        let ghost m1 = *m;
+        let ghost (a, left) = ((pa + PAGE_SIZE * (p - v)) as usize, (n - (p - v)) as nat);
+        proof {
+            lemma_run_tail(pa, n, (p - v) as nat);
+            assert(place::<C>(p as nat, 1) == place::<C>(v as nat, 1));
+        }
+        let Some(after) = fill_group::<C>(g, Tracked(m), node, p, e, Ghost(a), Ghost(left), Ghost(prop), Tracked(tok)) else {
+            break ;
+        };
+        proof {
+            lemma_filling::<C>(*g, m0, m1, *m, v as nat, p as nat, (p + GROUP) as nat, pa, prop);
+        }
+        e = after;
+        p += GROUP;
     }
     while p < stop
         invariant
             m0 == *old(m),
-            g.ok::<C>(*m),
-            m.dom() == m0.dom(),
-            g.s <= v <= p <= stop <= g.e,
-            forall|w: nat| v <= w < stop ==> #[trigger] place::<C>(w, 1) == k,
-            m.dom().contains(k),
-            m[k].pa() == node,
-            n >= stop - v,
-            run_fits(pa, n),
-            a == pa + PAGE_SIZE * (p - v),
-            C::Entry::holds(prop),
-            C::run_ok(*tok, a, (n - (p - v)) as nat),
-            is_filled::<C>(*g, m0, *m, v as nat, p as nat, pa, prop),
-            g.nothing_in::<C>(m0, v as nat, p as nat),
-            1 <= C::Consts::levels() <= 5,
+            filling::<C>(*g, m0, *m, node, v, p, stop, pa, n, prop, *tok),
+            is_word::<C>(e, pa + PAGE_SIZE * (p - v), n - (p - v), prop),
             1 <= C::Consts::MAX_LEAF_LEVEL,
         decreases stop - p,
     {
         let ghost m1 = *m;
+        let ghost k = place::<C>(v as nat, 1);
+        let ghost (a, left) = ((pa + PAGE_SIZE * (p - v)) as usize, (n - (p - v)) as nat);
         let i = entry_index::<C::Consts>(p, 1);
-        let tracked t;
         proof {
+            lemma_run_tail(pa, n, (p - v) as nat);
             assert(place::<C>(p as nat, 1) == k);
             lemma_here::<C>(*g, *m, p as nat, 1);
-            lemma_run_page::<C>(pa, n, (p - v) as nat);
-            t = C::split_run(tok, a, (n - (p - v)) as nat);
             let _ = g.at::<C>(*m, p as nat);
         }
         let word = load::<C>(g.w, node, i, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
-        // SAFETY: the page is one of the run.
-        let e = unsafe { C::Entry::leaf(a, 1, prop) };
         let old = if let Pte::Leaf(was, was_prop) = C::Entry::decode(word, 1) {
+            let tracked t;
+            proof {
+                lemma_run_page::<C>(a, left, 0);
+                t = C::split_run(tok, a, left);
+            }
             let (word, old) = replace::<C>(g, Tracked(m), Ghost(k), node, i, e, Tracked(Some(t)));
+            proof {
+                lemma_filled_one::<C>(*g, m1, *m, p as nat, e, a, prop);
+            }
             let tok = Tracked(old.get().tracked_unwrap());
             Some(TakenLeaf { start: p, end: p + 1, pa: was, l: 1, prop: was_prop, word, tok })
         } else {
-            install::<C>(g, Tracked(m), Ghost(k), node, i, e, Tracked(t));
+            fill_one::<C>(g, Tracked(m), node, Ghost(p as nat), i, e, Ghost(a), Ghost(left), Ghost(prop), Tracked(tok));
             None
         };
+        e = next_word::<C>(e, Ghost(a), Ghost(left), Ghost(prop));
         proof {
-            lemma_filled_one::<C>(*g, m1, *m, p as nat, e, a, prop);
             lemma_filled_more::<C>(*g, m0, m1, *m, v as nat, p as nat, (p + 1) as nat, pa, prop);
             lemma_pre_zero(nr::<C>(), p as nat);
         }
-        a += PAGE_SIZE;
         p += 1;
         if old.is_some() {
             return (p, old);
         }
     }
     (p, None)
+}
+
+/// What holds while the pages `[v, stop)` of a node are mapped to the run of `n` pages from `pa` on, up to page `p`, which is the
+/// first of those for which `tok` is.
+spec fn filling<C: RunConfig>(
+    g: Locks,
+    m0: Tree,
+    m: Tree,
+    node: usize,
+    v: usize,
+    p: usize,
+    stop: usize,
+    pa: usize,
+    n: nat,
+    prop: PageProperty,
+    tok: LeafTok,
+) -> bool {
+    let k = place::<C>(v as nat, 1);
+    &&& g.ok::<C>(m)
+    &&& m.dom() == m0.dom()
+    &&& g.s <= v <= p <= stop <= g.e
+    &&& forall|w: nat| v <= w < stop ==> #[trigger] place::<C>(w, 1) == k
+    &&& m.dom().contains(k) && m[k].pa() == node
+    &&& n >= stop - v
+    &&& run_fits(pa, n)
+    &&& C::run_ok(tok, (pa + PAGE_SIZE * (p - v)) as usize, (n - (p - v)) as nat)
+    &&& is_filled::<C>(g, m0, m, v as nat, p as nat, pa, prop)
+    &&& g.nothing_in::<C>(m0, v as nat, p as nat)
+}
+
+/// Pages that mapped nothing before the last step mapped nothing before the first.
+proof fn lemma_filling<C: PageTableConfig>(g: Locks, m0: Tree, m1: Tree, m2: Tree, v: nat, p: nat, q: nat, pa: usize, prop: PageProperty)
+    requires
+        g.s <= v <= p <= q <= g.e,
+        pa + PAGE_SIZE * (p - v) <= usize::MAX,
+        is_filled::<C>(g, m0, m1, v, p, pa, prop),
+        is_filled::<C>(g, m1, m2, p, q, (pa + PAGE_SIZE * (p - v)) as usize, prop),
+        g.nothing_in::<C>(m0, v, p),
+        g.nothing_in::<C>(m1, p, q),
+    ensures
+        is_filled::<C>(g, m0, m2, v, q, pa, prop),
+        g.nothing_in::<C>(m0, v, q),
+{
+    lemma_filled_more::<C>(g, m0, m1, m2, v, p, q, pa, prop);
+    assert forall|w: nat| v <= w < q implies #[trigger] g.at::<C>(m0, w) is None by {
+        let _ = g.at::<C>(m1, w);
+    }
 }
 
 /// Maps the pages of `[v, end)` that one leaf table covers, as [`fill`].

@@ -3,6 +3,7 @@
 use super::entry::*;
 use super::geometry::*;
 use core::marker::PhantomData;
+use vellum_machine::addr::PAGE_SIZE;
 #[cfg(verus_keep_ghost)]
 use vellum_machine::model::*;
 use vellum_machine::ptword;
@@ -284,6 +285,35 @@ impl<G: PagingConsts> PageTableEntry<G> for X86Entry<G> {
                     ADDRESS == 0x000f_ffff_ffff_f000,
             ;
             lemma_property(r, f);
+        }
+        r
+    }
+
+    #[inline(always)]
+    fn leaf_after(e: u64) -> u64 {
+        let r = e.wrapping_add(PAGE_SIZE as u64);
+        proof {
+            let x = e & ADDRESS;
+            let pa = (x + PAGE_SIZE) as usize;
+            if leaf_fits::<G>(pa, 1) {
+                lemma_leaf_fits::<G>(pa, 1);
+                assert(x <= 0x000f_ffff_ffff_f000) by (bit_vector)
+                    requires
+                        x == e & 0x000f_ffff_ffff_f000,
+                ;
+                assert(e <= 0xffff_ffff_ffff_efff) by (bit_vector)
+                    requires
+                        x == e & 0x000f_ffff_ffff_f000,
+                        x < 0x40_0000_0000,
+                ;
+                assert(r & 0x000f_ffff_ffff_f000 == x + 4096 && r & !0x000f_ffff_ffff_f0e0 == e & !0x000f_ffff_ffff_f0e0) by (bit_vector)
+                    requires
+                        x == e & 0x000f_ffff_ffff_f000,
+                        x < 0x40_0000_0000,
+                        r == e + 4096,
+                ;
+                lemma_property(r, e);
+            }
         }
         r
     }
