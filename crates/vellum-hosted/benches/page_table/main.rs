@@ -6,6 +6,7 @@
 mod by_hand;
 mod contestants;
 mod frames;
+mod line;
 mod peers;
 mod results;
 mod rows;
@@ -52,6 +53,7 @@ fn run(options: &options::Common) -> Result<(), Box<dyn std::error::Error>> {
     machine.run_on(CpuId::BOOT, vellum::space::init)?;
     let frames = machine.run_on(CpuId::BOOT, || frames::Frames::new(effort))?;
 
+    let line = line::round_trip(&machine);
     let contestants = contestants::all(&frames);
     let rows: Vec<_> = ROWS.iter().filter(|row| options.wants(&row.name())).copied().collect();
     let bar = progress_bar(rows.len() * effort.rounds);
@@ -63,7 +65,8 @@ fn run(options: &options::Common) -> Result<(), Box<dyn std::error::Error>> {
     let measured = rows.iter().map(measure).collect();
     bar.finish_and_clear();
     let results = Results { names: contestants.iter().map(|c| (c.name, c.role)).collect(), measured };
-    println!("{} rounds{}\n", effort.rounds, if pinned { "" } else { ", THREADS NOT PINNED" });
+    println!("{} rounds{}", effort.rounds, if pinned { "" } else { ", THREADS NOT PINNED" });
+    println!("a cache line goes to the other processor and back in {line:.0} ns: peers behind a lock pay that\n");
     print!("{results}");
     if let Some(file) = &options.svg {
         std::fs::write(file, svg::draw(&results.chart()))?;
