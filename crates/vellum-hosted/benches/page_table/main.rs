@@ -66,7 +66,9 @@ fn run(options: &options::Common) -> Result<(), Box<dyn std::error::Error>> {
     bar.finish_and_clear();
     let results = Results { names: contestants.iter().map(|c| (c.name, c.role)).collect(), measured };
     println!("{} rounds{}", effort.rounds, if pinned { "" } else { ", THREADS NOT PINNED" });
-    println!("a cache line goes to the other processor and back in {line:.0} ns: peers behind a lock pay that\n");
+    println!(
+        "a cache line goes to the other processor and back in {line:.0} ns: peers behind a lock pay that\n"
+    );
     print!("{results}");
     if let Some(file) = &options.svg {
         std::fs::write(file, svg::draw(&results.chart()))?;
