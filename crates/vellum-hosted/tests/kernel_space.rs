@@ -14,7 +14,7 @@ const FREE: Vaddr = Vaddr(LINEAR_MAP.0 + 2 * PADDR_LIMIT);
 const LARGE: usize = PAGE_SIZE << 9;
 
 fn map(at: Vaddr, pa: usize, len: usize, prop: PageProperty) -> Result<(), KernelMapError> {
-    // SAFETY: the machine's walkers look at kernel space for user code alone, which reaches none of it.
+    // SAFETY: nobody accesses kernel space here.
     unsafe { kspace::map(at, Paddr(pa), len, prop) }
 }
 

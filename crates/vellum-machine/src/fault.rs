@@ -16,7 +16,7 @@ pub enum Access {
     Execute,
 }
 
-/// An access to user memory that the page tables do not allow.
+/// An access that the page tables do not allow.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[must_use]
 pub struct PageFault {
@@ -26,7 +26,7 @@ pub struct PageFault {
     pub access: Access,
     /// Whether there is an entry, which forbids the access; otherwise there is none.
     pub present: bool,
-    /// Whether user code made the access; otherwise the kernel did, on behalf of user code.
+    /// Whether user code made the access; otherwise the kernel did.
     pub user: bool,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Everything that hardware gives and that a proof cannot derive stands in this crate: words of physical
 //! memory, atomics with explicit orderings, processors and the calls between them, translation caches, and
-//! copies to and from user memory. Each primitive has an executable body per architecture and a contract;
+//! copies to and from memory that may fault. Each primitive has an executable body per architecture and a contract;
 //! each one is an entry of `TRUSTED.toml`.
 #![no_std]
 #![cfg_attr(verus_keep_ghost, feature(proc_macro_hygiene))]
@@ -19,6 +19,8 @@ pub mod fault;
 pub mod fence;
 pub mod halt;
 pub mod ipi;
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+pub mod kernel;
 pub mod layout;
 pub mod model;
 pub mod owned;

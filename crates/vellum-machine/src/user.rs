@@ -176,6 +176,7 @@ pub fn compare_exchange_in_user<W: Word>(at: Vaddr, current: W, new: W) -> Resul
     Ok(access::compare_exchange(Mode::Kernel, at, current, new)?)
 }
 
-fn aligned<W: Word>(va: Vaddr) -> Result<(), WordError> {
+/// Refuses an address that is no multiple of the word's size.
+pub(crate) fn aligned<W: Word>(va: Vaddr) -> Result<(), WordError> {
     if va.0.is_multiple_of(size_of::<W>()) { Ok(()) } else { Err(WordError::Misaligned { va }) }
 }

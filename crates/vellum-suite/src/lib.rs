@@ -11,6 +11,7 @@ pub mod faults;
 pub mod frames;
 pub mod huge;
 pub mod io;
+pub mod kernel;
 pub mod mapping;
 pub mod model;
 pub mod sequences;
@@ -115,6 +116,12 @@ macro_rules! for_each_suite {
                 words_that_all_change: "words that every processor changes lose nothing",
                 a_copy_brings_its_pages: "a copy brings the pages that it misses",
                 copies_of_all_bring_the_same_pages: "copies of every processor bring the same pages",
+            }
+            kernel {
+                the_linear_map_shows_frames: "the linear map shows frames to the kernel",
+                readers_and_writers_of_kernel_addresses: "readers and writers copy at addresses of the kernel",
+                nothing_is_where_nothing_is_mapped: "the kernel faults where nothing is mapped, and nobody is asked",
+                all_see_the_same_kernel_memory: "processors see the same memory of the kernel",
             }
             faults {
                 missing_pages_come_on_demand: "missing pages come on demand",

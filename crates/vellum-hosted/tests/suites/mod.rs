@@ -1,5 +1,6 @@
 //! The suites, on a machine in this process.
 #![allow(dead_code, unused_macros, unused_imports, reason = "each test program uses a part of it")]
+#![allow(unsafe_code, reason = "has processors walk the kernel's table")]
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -38,6 +39,9 @@ pub fn run(name: &str, config: impl FnOnce() -> MachineConfig) {
     let machine = MACHINE.get_or_init(|| {
         let machine = Machine::boot(config()).expect("the machine boots");
         machine.run_on(CpuId::BOOT, || vellum::space::init().expect("spaces start"));
+        // As processors of a kernel that has booted do.
+        // SAFETY: no code of this process runs by the machine's tables, and there is no space yet.
+        machine.on_all(|_| unsafe { vellum::kspace::enter() }.expect("kernel space is set up"));
         Mutex::new(Hosted(machine))
     });
     let machine = machine.lock().unwrap_or_else(PoisonError::into_inner);

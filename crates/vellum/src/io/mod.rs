@@ -1,8 +1,8 @@
 //! Reading and writing memory that is not Rust's own.
 //!
 //! A [`VmReader`] and a [`VmWriter`] are positions in a stretch of memory that others may change at any time:
-//! the memory of a user program ([`Fallible`]: any access can fault), or frames whose contents are plain
-//! bytes ([`Infallible`]). References into such memory are never made; bytes are copied in and out.
+//! the memory of a user program, or what is mapped in kernel space for a while ([`Fallible`]: any access can
+//! fault), or frames whose contents are plain bytes ([`Infallible`]). References into such memory are never made; bytes are copied in and out.
 //!
 //! What is read are values of plain data ([`FromBytes`]), what is written are values without padding
 //! ([`IntoBytes`]); [`Word`]s can be accessed as one.

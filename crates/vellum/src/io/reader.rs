@@ -45,12 +45,24 @@ impl VmReader<'_, Fallible> {
         VmReader { window: Window::user(start, len, root) }
     }
 
+    /// Makes a reader of what is mapped at addresses of the kernel, through the translations of the calling processor.
+    ///
+    /// Whether anything is mapped there shows when it is read; page faults are not handed to anybody.
+    ///
+    /// # Safety
+    /// 1. For the reader's lifetime, what is mapped at the addresses, if anything is, is memory that nobody has a Rust reference
+    ///    to.
+    pub unsafe fn kernel(start: Vaddr, len: usize) -> Self {
+        // SAFETY: the caller's duty.
+        VmReader { window: unsafe { Window::kernel(start, len) } }
+    }
+
     /// Copies as much as is left here and there is room for, moves both past it, and returns how much it was.
     ///
     /// # Errors
     /// A [`CopyError`] says how much was copied, and both have moved past that:
     /// - [`IoError::Fault`]: the next byte faulted, and the fault was not resolved.
-    /// - [`IoError::NotActive`]: the space is not active on this processor any more.
+    /// - [`IoError::NotActive`]: of user memory: the space is not active on this processor any more.
     pub fn read(&mut self, writer: &mut VmWriter<'_, Infallible>) -> Result<usize, CopyError> {
         self.window.copy_to(writer.window())
     }
@@ -85,7 +97,7 @@ impl<F: MemoryKind> VmReader<'_, F> {
     ///
     /// # Errors
     /// - [`IoError::Exhausted`]: fewer bytes are left.
-    /// - [`IoError::Fault`], [`IoError::NotActive`]: of user memory, as for
+    /// - [`IoError::Fault`], [`IoError::NotActive`]: of memory that can fault, as for
     ///   [`read`](VmReader::<Fallible>::read).
     pub fn read_val<T: FromBytes>(&mut self) -> Result<T, IoError> {
         self.window.read_val()
@@ -96,7 +108,7 @@ impl<F: MemoryKind> VmReader<'_, F> {
     /// # Errors
     /// - [`IoError::Exhausted`]: fewer bytes are left.
     /// - [`IoError::Misaligned`]: it is not aligned to its size.
-    /// - [`IoError::Fault`], [`IoError::NotActive`]: of user memory, as for
+    /// - [`IoError::Fault`], [`IoError::NotActive`]: of memory that can fault, as for
     ///   [`read`](VmReader::<Fallible>::read).
     pub fn load_word<W: Word>(&self) -> Result<W, IoError> {
         self.window.load()

@@ -1,19 +1,18 @@
 //! A stretch of memory, and a position in it.
 #![expect(unsafe_code, reason = "knows that what lies in a window can be accessed")]
 use super::error::{CopyError, IoError};
-use super::kind::{Fallible, Infallible, MemoryKind};
+use super::kind::{Fallible, Infallible, MemoryKind, Side};
 use super::word::Word;
 use core::marker::PhantomData;
 use vellum_machine::addr::{Paddr, Vaddr};
 use zerocopy::FromBytes;
 
-/// `left` bytes of memory from `at` on, which are there for `'a`, and which nobody has a Rust reference to
+/// `left` bytes of memory from `at` on, which are there for `'a`, if it is that of the infallible kind, and which nobody has a Rust reference to
 /// unless that is the one that the window was made from.
 pub(super) struct Window<'a, F> {
     at: usize,
     left: usize,
-    /// The root of the table that gives user addresses their meaning.
-    root: Option<Paddr>,
+    side: Side,
     memory: PhantomData<(&'a (), *mut F)>,
 }
 
@@ -32,14 +31,23 @@ impl Window<'_, Infallible> {
     /// 2. Nobody has a Rust reference to them in that time, other than shared ones to what nobody writes, or
     ///    the exclusive one that is borrowed for the window.
     pub(super) unsafe fn from_raw(start: *mut u8, len: usize) -> Self {
-        Window { at: start.expose_provenance(), left: len, root: None, memory: PhantomData }
+        Window { at: start.expose_provenance(), left: len, side: Side::Kernel, memory: PhantomData }
     }
 }
 
 impl Window<'_, Fallible> {
     /// Makes a window of user memory, in the space whose table has this root.
     pub(super) fn user(start: Vaddr, len: usize, root: Paddr) -> Self {
-        Window { at: start.0, left: len, root: Some(root), memory: PhantomData }
+        Window { at: start.0, left: len, side: Side::User { root }, memory: PhantomData }
+    }
+
+    /// Makes a window of addresses of the kernel, at which something may be mapped.
+    ///
+    /// # Safety
+    /// 1. For the window's lifetime, what is mapped there is memory that nobody has a Rust reference to; and nobody relies on
+    ///    what it holds, if the window is written to.
+    pub(super) unsafe fn kernel(start: Vaddr, len: usize) -> Self {
+        Window { at: start.0, left: len, side: Side::Kernel, memory: PhantomData }
     }
 }
 
@@ -70,7 +78,8 @@ impl<F: MemoryKind> Window<'_, F> {
         let len = self.left.min(out.left);
         self.check(len)?;
         // SAFETY: `len` bytes are left in both windows.
-        let done = unsafe { F::copy_out(core::ptr::with_exposed_provenance_mut(out.at), self.at, len) };
+        let done =
+            unsafe { F::copy_out(self.side, core::ptr::with_exposed_provenance_mut(out.at), self.at, len) };
         out.advance(done);
         self.moved(done, len)
     }
@@ -80,7 +89,8 @@ impl<F: MemoryKind> Window<'_, F> {
         let len = self.left.min(from.left);
         self.check(len)?;
         // SAFETY: `len` bytes are left in both windows.
-        let done = unsafe { F::copy_in(self.at, core::ptr::with_exposed_provenance(from.at), len) };
+        let done =
+            unsafe { F::copy_in(self.side, self.at, core::ptr::with_exposed_provenance(from.at), len) };
         from.advance(done);
         self.moved(done, len)
     }
@@ -90,12 +100,12 @@ impl<F: MemoryKind> Window<'_, F> {
         let len = self.left.min(len);
         self.check(len)?;
         // SAFETY: `len` bytes are left.
-        let done = unsafe { F::fill(self.at, byte, len) };
+        let done = unsafe { F::fill(self.side, self.at, byte, len) };
         self.moved(done, len)
     }
 
     fn check(&self, len: usize) -> Result<(), CopyError> {
-        match F::check(self.root) {
+        match F::check(self.side) {
             Err(error) if len != 0 => Err(CopyError { done: 0, error }),
             _ => Ok(()),
         }
@@ -114,7 +124,7 @@ impl<F: MemoryKind> Window<'_, F> {
         self.has(size_of::<T>())?;
         let mut value = T::new_zeroed();
         // SAFETY: that many bytes are left, `value` has as many, and any bytes make a `T`.
-        let done = unsafe { F::copy_out((&raw mut value).cast(), self.at, size_of::<T>()) };
+        let done = unsafe { F::copy_out(self.side, (&raw mut value).cast(), self.at, size_of::<T>()) };
         self.moved_whole(done, size_of::<T>())?;
         Ok(value)
     }
@@ -123,7 +133,7 @@ impl<F: MemoryKind> Window<'_, F> {
     pub(super) fn write_bytes(&mut self, bytes: &[u8]) -> Result<(), IoError> {
         self.has(bytes.len())?;
         // SAFETY: that many bytes are left.
-        let done = unsafe { F::copy_in(self.at, bytes.as_ptr(), bytes.len()) };
+        let done = unsafe { F::copy_in(self.side, self.at, bytes.as_ptr(), bytes.len()) };
         self.moved_whole(done, bytes.len())
     }
 
@@ -131,7 +141,7 @@ impl<F: MemoryKind> Window<'_, F> {
         if wanted > self.left {
             return Err(IoError::Exhausted { wanted, left: self.left });
         }
-        F::check(self.root)
+        F::check(self.side)
     }
 
     fn moved_whole(&mut self, done: usize, wanted: usize) -> Result<(), IoError> {
@@ -153,19 +163,19 @@ impl<F: MemoryKind> Window<'_, F> {
     pub(super) fn load<W: Word>(&self) -> Result<W, IoError> {
         self.has_word::<W>()?;
         // SAFETY: the word is in the window, and aligned.
-        unsafe { F::load(self.at) }
+        unsafe { F::load(self.side, self.at) }
     }
 
     pub(super) fn store<W: Word>(&self, value: W) -> Result<(), IoError> {
         self.has_word::<W>()?;
         // SAFETY: the word is in the window, and aligned.
-        unsafe { F::store(self.at, value) }
+        unsafe { F::store(self.side, self.at, value) }
     }
 
     pub(super) fn compare_exchange<W: Word>(&self, current: W, new: W) -> Result<Result<W, W>, IoError> {
         self.has_word::<W>()?;
         // SAFETY: the word is in the window, and aligned.
-        unsafe { F::compare_exchange(self.at, current, new) }
+        unsafe { F::compare_exchange(self.side, self.at, current, new) }
     }
 }
 

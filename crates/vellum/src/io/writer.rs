@@ -51,13 +51,25 @@ impl VmWriter<'_, Fallible> {
         VmWriter { window: Window::user(start, len, root) }
     }
 
+    /// Makes a writer to what is mapped at addresses of the kernel, through the translations of the calling processor.
+    ///
+    /// Whether anything is mapped there shows when it is written; page faults are not handed to anybody.
+    ///
+    /// # Safety
+    /// 1. For the writer's lifetime, what is mapped at the addresses, if anything is, is memory that nobody has a Rust reference
+    ///    to, and whose contents nobody relies on.
+    pub unsafe fn kernel(start: Vaddr, len: usize) -> Self {
+        // SAFETY: the caller's duty.
+        VmWriter { window: unsafe { Window::kernel(start, len) } }
+    }
+
     /// Copies as much as there is room for here and left there, moves both past it, and returns how much it
     /// was.
     ///
     /// # Errors
     /// A [`CopyError`] says how much was copied, and both have moved past that:
     /// - [`IoError::Fault`]: the next byte faulted, and the fault was not resolved.
-    /// - [`IoError::NotActive`]: the space is not active on this processor any more.
+    /// - [`IoError::NotActive`]: of user memory: the space is not active on this processor any more.
     pub fn write(&mut self, reader: &mut VmReader<'_, Infallible>) -> Result<usize, CopyError> {
         self.window.copy_from(reader.window())
     }
@@ -101,7 +113,7 @@ impl<F: MemoryKind> VmWriter<'_, F> {
     ///
     /// # Errors
     /// - [`IoError::Exhausted`]: there is less room; nothing was written.
-    /// - [`IoError::Fault`], [`IoError::NotActive`]: of user memory, as for
+    /// - [`IoError::Fault`], [`IoError::NotActive`]: of memory that can fault, as for
     ///   [`write`](VmWriter::<Fallible>::write).
     pub fn write_val<T: IntoBytes + Immutable>(&mut self, value: &T) -> Result<(), IoError> {
         self.window.write_bytes(value.as_bytes())
@@ -112,7 +124,7 @@ impl<F: MemoryKind> VmWriter<'_, F> {
     /// # Errors
     /// - [`IoError::Exhausted`]: there is less room.
     /// - [`IoError::Misaligned`]: it is not aligned to its size.
-    /// - [`IoError::Fault`], [`IoError::NotActive`]: of user memory, as for
+    /// - [`IoError::Fault`], [`IoError::NotActive`]: of memory that can fault, as for
     ///   [`write`](VmWriter::<Fallible>::write).
     pub fn store_word<W: Word>(&self, value: W) -> Result<(), IoError> {
         self.window.store(value)

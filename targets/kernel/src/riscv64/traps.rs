@@ -129,7 +129,8 @@ extern "C" fn kernel_trap(registers: &mut Registers) {
         return;
     }
     if let Some(access) = page_fault(cause) {
-        if let Some(fixup) = fix_up(registers.x[PC], addr, cause) {
+        let reach = registers.x[A0 + 4]..=registers.x[A0 + 5];
+        if let Some(fixup) = fix_up(registers.x[PC], reach, addr, cause) {
             registers.x[PC] = fixup.pc;
             (registers.x[A0 + 3], registers.x[A0 + 4]) = (fixup.a3, fixup.a4);
             return;

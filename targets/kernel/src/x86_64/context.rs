@@ -15,7 +15,7 @@ pub struct Registers {
     r13: u64,
     r12: u64,
     r11: u64,
-    r10: u64,
+    pub r10: u64,
     pub r9: u64,
     pub r8: u64,
     pub rbp: u64,

@@ -109,7 +109,8 @@ extern "C" fn kernel_trap(registers: &mut Registers) {
     }
     if vector == PAGE_FAULT {
         let addr = fault_address();
-        if let Some(fixup) = fix_up(registers.rip, addr, registers.error) {
+        let reach = registers.r9..=registers.r10;
+        if let Some(fixup) = fix_up(registers.rip, reach, addr, registers.error) {
             (registers.rip, registers.r8, registers.r9) = (fixup.rip, fixup.r8, fixup.r9);
             return;
         }

@@ -1,16 +1,32 @@
-//! Accesses to user memory: by instructions that may fault, and are made again once the fault is resolved.
+//! Accesses to memory that may fault: by instructions that are made again once the fault is resolved.
 use super::{here, native};
 use crate::addr::Vaddr;
 use crate::fault::{self, Access, FaultOutcome, PageFault};
-use crate::layout::user_top;
+use crate::layout::{KERNEL_BASE, user_top};
 
 pub use native::user::Word;
 
 /// Who makes an access.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
+    /// User code.
     User,
+    /// The kernel, in user memory, on behalf of user code.
     Kernel,
+    /// The kernel, at its own addresses.
+    Supervisor,
+}
+
+impl Mode {
+    /// How many of `len` bytes from `va` on are in the half of the addresses that these accesses are for.
+    fn inside(self, va: Vaddr, len: usize) -> usize {
+        match self {
+            Mode::User | Mode::Kernel => len.min(user_top().saturating_sub(va.0)),
+            // Kernel space ends with the last address.
+            Mode::Supervisor if va.0 >= KERNEL_BASE => len.min(va.0.wrapping_neg()),
+            Mode::Supervisor => 0,
+        }
+    }
 }
 
 /// How far an access to many bytes came, and why not further.
@@ -26,19 +42,22 @@ pub struct Trap {
     pub present: bool,
 }
 
-/// Has a trap resolved.
+/// Has a trap resolved; nobody is asked about one at the kernel's own addresses.
 #[cold]
 fn resolve(mode: Mode, trap: &Trap) -> Result<(), PageFault> {
     here().faults.count();
     let Trap { addr, access, present } = *trap;
     let fault = PageFault { addr, access, present, user: mode == Mode::User };
+    if mode == Mode::Supervisor {
+        return Err(fault);
+    }
     match fault::deliver(&fault) {
         FaultOutcome::Resolved => Ok(()),
         FaultOutcome::Unresolved => Err(fault),
     }
 }
 
-/// The fault of an access that is not to user memory: nobody is asked.
+/// The fault of an access that is not in its half of the addresses: nobody is asked.
 #[cold]
 fn outside(mode: Mode, addr: Vaddr, access: Access) -> PageFault {
     PageFault { addr, access, present: false, user: mode == Mode::User }
@@ -53,7 +72,7 @@ fn transfer(
     access: Access,
     mut piece: impl FnMut(usize, usize) -> (usize, Option<Trap>),
 ) -> Progress {
-    let inside = len.min(user_top().saturating_sub(va.0));
+    let inside = mode.inside(va, len);
     let mut done = 0;
     while done < inside {
         let (more, trap) = piece(done, inside - done);
@@ -70,32 +89,32 @@ fn transfer(
     (done, Ok(()))
 }
 
-/// Reads user memory.
+/// Reads memory that may fault.
 ///
 /// # Safety
 /// 1. `dst` can be written for `len` bytes.
 pub(crate) unsafe fn read(mode: Mode, dst: *mut u8, src: Vaddr, len: usize) -> Progress {
     transfer(mode, src, len, Access::Read, |done, left| {
-        // SAFETY: `done + left` is at most `len`, duty 1; user memory may fault there.
-        unsafe { native::user::copy(dst.add(done).expose_provenance(), src.0 + done, left) }
+        // SAFETY: `done + left` is at most `len`, duty 1; the other side may fault.
+        unsafe { native::user::copy(dst.add(done).expose_provenance(), src.0 + done, left, src.0 + done) }
     })
 }
 
-/// Writes user memory.
+/// Writes memory that may fault.
 ///
 /// # Safety
 /// 1. `src` can be read for `len` bytes.
 pub(crate) unsafe fn write(mode: Mode, dst: Vaddr, src: *const u8, len: usize) -> Progress {
     transfer(mode, dst, len, Access::Write, |done, left| {
-        // SAFETY: `done + left` is at most `len`, duty 1; user memory may fault there.
-        unsafe { native::user::copy(dst.0 + done, src.add(done).expose_provenance(), left) }
+        // SAFETY: `done + left` is at most `len`, duty 1; the other side may fault.
+        unsafe { native::user::copy(dst.0 + done, src.add(done).expose_provenance(), left, dst.0 + done) }
     })
 }
 
-/// Fills user memory.
+/// Fills memory that may fault.
 pub(crate) fn fill(mode: Mode, dst: Vaddr, byte: u8, len: usize) -> Progress {
     transfer(mode, dst, len, Access::Write, |done, left| {
-        // SAFETY: the bytes are below the top of user space, and may fault.
+        // SAFETY: the bytes are in the half of the mode, and may fault.
         unsafe { native::user::fill(dst.0 + done, byte, left) }
     })
 }
@@ -119,7 +138,7 @@ fn one<R>(
     access: Access,
     mut attempt: impl FnMut() -> Result<R, Trap>,
 ) -> Result<R, PageFault> {
-    if va.0 >= user_top() {
+    if mode.inside(va, 1) == 0 {
         return Err(outside(mode, va, access));
     }
     loop {
@@ -130,9 +149,9 @@ fn one<R>(
     }
 }
 
-// Words are aligned: below the top of user space they end there.
+// Words are aligned: one that begins in a half of the addresses ends there.
 pub(crate) fn load_word<W: Word>(mode: Mode, va: Vaddr) -> Result<W, PageFault> {
-    // SAFETY: the word is in user space, and may fault.
+    // SAFETY: the word is in the half of the mode, and may fault.
     one(mode, va, Access::Read, || unsafe { W::load(va.0) })
 }
 

@@ -1,17 +1,23 @@
-//! Accesses to user memory: interrupt point, translation, fault, and then the bytes.
+//! Accesses to memory through the tables: interrupt point, translation, fault, and then the bytes.
+use super::mmu::{Rights, Stop};
 use super::phys::Place;
 use super::processor::Processor;
-use super::{mmu::Stop, with_processor};
+use super::with_processor;
 use crate::addr::Vaddr;
 use crate::cpu::no_processor;
 use crate::fault::{self, Access, FaultOutcome, PageFault};
+use crate::layout::KERNEL_BASE;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Who makes an access.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
+    /// User code.
     User,
+    /// The kernel, in user memory, on behalf of user code.
     Kernel,
+    /// The kernel, at its own addresses.
+    Supervisor,
 }
 
 /// How far an access to many bytes came, and why not further.
@@ -23,7 +29,10 @@ impl Processor {
     fn resolve(&self, mode: Mode, va: Vaddr, access: Access) -> Result<Place, PageFault> {
         self.interrupt_point();
         self.before_access(va);
-        match self.translate(va, access) {
+        if mode == Mode::Supervisor && va.0 < KERNEL_BASE {
+            return Err(PageFault { addr: va, access, present: false, user: false });
+        }
+        match self.translate(va, Rights::for_access(mode, access)) {
             Ok(place) => Ok(place),
             Err(stop) => self.resolve_fault(mode, va, access, stop),
         }
@@ -37,11 +46,12 @@ impl Processor {
             self.counters().faults.count();
             let user = mode == Mode::User;
             let fault = PageFault { addr: va, access, present: stop == Stop::Forbidden, user };
-            if stop == Stop::NotCanonical || fault::deliver(&fault) == FaultOutcome::Unresolved {
+            let nobody_is_asked = stop == Stop::NotCanonical || mode == Mode::Supervisor;
+            if nobody_is_asked || fault::deliver(&fault) == FaultOutcome::Unresolved {
                 return Err(fault);
             }
             self.interrupt_point();
-            match self.translate(va, access) {
+            match self.translate(va, Rights::for_access(mode, access)) {
                 Ok(place) => return Ok(place),
                 Err(again) => stop = again,
             }
@@ -80,7 +90,7 @@ fn by_pages(
     (done, Ok(()))
 }
 
-/// Reads user memory.
+/// Reads memory that may fault.
 ///
 /// # Safety
 /// 1. `dst` can be written for `len` bytes.
@@ -91,7 +101,7 @@ pub(crate) unsafe fn read(mode: Mode, dst: *mut u8, src: Vaddr, len: usize) -> P
     })
 }
 
-/// Writes user memory.
+/// Writes memory that may fault.
 ///
 /// # Safety
 /// 1. `src` can be read for `len` bytes.
@@ -102,7 +112,7 @@ pub(crate) unsafe fn write(mode: Mode, dst: Vaddr, src: *const u8, len: usize) -
     })
 }
 
-/// Fills user memory.
+/// Fills memory that may fault.
 pub(crate) fn fill(mode: Mode, dst: Vaddr, byte: u8, len: usize) -> Progress {
     by_pages(mode, dst, len, Access::Write, |place, _, part| {
         // SAFETY: `part` is at most the room.

@@ -2,6 +2,7 @@
 //!
 //! A word of a table is read at any time, and marked by a compare-and-swap on what was read: accessed in each
 //! word on the way, dirty in the leaf of a write. A word that changed meanwhile makes the walk start again.
+use super::access::Mode;
 use super::phys::Place;
 use super::processor::Processor;
 use super::tlb::Lookup;
@@ -56,13 +57,17 @@ impl Rights {
         if holds { self } else { Rights::NONE }
     }
 
-    /// What an access needs of the translation it uses.
+    /// What an access needs of the translation it uses. The kernel's writes need the right to (CR0.WP is set).
     #[inline(always)]
-    pub(super) const fn for_access(access: Access) -> Rights {
-        match access {
-            Access::Read => Rights::USER,
-            Access::Write => Rights::USER.and(Rights::WRITE).and(Rights::DIRTY),
-            Access::Execute => Rights::USER.and(Rights::EXECUTE),
+    pub(super) const fn for_access(mode: Mode, access: Access) -> Rights {
+        let access = match access {
+            Access::Read => Rights::NONE,
+            Access::Write => Rights::WRITE.and(Rights::DIRTY),
+            Access::Execute => Rights::EXECUTE,
+        };
+        match mode {
+            Mode::User | Mode::Kernel => access.and(Rights::USER),
+            Mode::Supervisor => access,
         }
     }
 
@@ -188,25 +193,24 @@ impl Machine {
 }
 
 impl Processor {
-    /// Returns where an access goes, by what is kept or by a walk.
+    /// Returns where an access that needs these rights goes, by what is kept or by a walk.
     #[inline(always)]
-    pub(super) fn translate(&self, va: Vaddr, access: Access) -> Result<Place, Stop> {
-        let hit = self.tlb.hit(va, Rights::for_access(access)).and_then(|pa| self.machine().place(pa));
+    pub(super) fn translate(&self, va: Vaddr, need: Rights) -> Result<Place, Stop> {
+        let hit = self.tlb.hit(va, need).and_then(|pa| self.machine().place(pa));
         match hit {
             Some(place) => {
                 self.counters().hits.count();
                 Ok(place)
             }
-            None => self.translate_slowly(va, access),
+            None => self.translate_slowly(va, need),
         }
     }
 
     #[inline(never)]
-    fn translate_slowly(&self, va: Vaddr, access: Access) -> Result<Place, Stop> {
+    fn translate_slowly(&self, va: Vaddr, need: Rights) -> Result<Place, Stop> {
         if !is_canonical(va) {
             return Err(Stop::NotCanonical);
         }
-        let need = Rights::for_access(access);
         match self.tlb.look_up(va, need) {
             Lookup::Hit(pa, shift) => {
                 self.counters().hits.count();

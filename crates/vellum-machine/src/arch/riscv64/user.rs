@@ -1,13 +1,16 @@
-//! Instructions that reach user memory and may fault there.
+//! Instructions that reach memory and may fault there: user memory, or what is at addresses of the kernel.
 //!
 //! All of them stand together, and nothing is on the stack. A page fault at one of them is answered by going on at the
-//! end that they share, with what happened in two registers: no table is needed to find it.
+//! end that they share, with what happened in two registers: no table is needed to find it. Two registers hold the first
+//! and the last address that may fault; a fault at another address, of the kernel's side of a copy, is a mistake of the
+//! kernel as any is.
 use super::super::bare::access::Trap;
 use super::{describe_fault, is_spurious, page_fault};
 use crate::addr::Vaddr;
 use crate::fault::Access;
 use crate::layout::user_top;
 use core::arch::{asm, global_asm};
+use core::ops::RangeInclusive;
 
 global_asm!(
     ".pushsection .text.vellum_user_access, \"ax\"",
@@ -108,16 +111,18 @@ pub struct Fixup {
     pub a4: usize,
 }
 
-/// Judges an exception of kernel code at `pc`: `Some` where this crate accessed user memory there and can do without.
+/// Judges an exception of kernel code at `pc`: `Some` where this crate accessed memory there that may fault, and can do
+/// without.
 ///
-/// For the handler of exceptions, which sets the registers so and returns. `None` is a mistake of the kernel.
-pub fn fix_up(pc: usize, addr: Vaddr, cause: usize) -> Option<Fixup> {
+/// For the handler of exceptions, which sets the registers so and returns. `reach` is what the registers a4 and a5 hold,
+/// in this order. `None` is a mistake of the kernel.
+pub fn fix_up(pc: usize, reach: RangeInclusive<usize>, addr: Vaddr, cause: usize) -> Option<Fixup> {
     let start = (&raw const vellum_user_access_start).addr();
     let end = (&raw const vellum_user_access_end).addr();
-    let ours = (start..end).contains(&pc) && addr.0 < user_top();
+    let ours = (start..end).contains(&pc) && reach.contains(&addr.0);
     let access = page_fault(cause).filter(|_| ours)?;
-    if is_spurious(addr, access, true) {
-        return Some(Fixup { pc, a3: 0, a4: 0 });
+    if is_spurious(addr, access, addr.0 < user_top()) {
+        return Some(Fixup { pc, a3: 0, a4: *reach.start() });
     }
     Some(Fixup { pc: end, a3: cause, a4: addr.0 })
 }
@@ -130,16 +135,17 @@ fn trap(cause: usize, addr: usize) -> Option<Trap> {
     Some(Trap { addr: fault.addr, access: fault.access, present: fault.present })
 }
 
-/// Copies bytes; says how many were copied, and what stopped it.
+/// Copies bytes; says how many were copied, and what stopped it. The side that begins at `at` may fault.
 ///
 /// # Safety
-/// 1. Each of the two ranges is in user space, or memory that can be read or written so.
-pub(in crate::arch) unsafe fn copy(dst: usize, src: usize, len: usize) -> (usize, Option<Trap>) {
+/// 1. `len` is not zero. The range that begins at `at` is one of the two, and in user space, or what it holds may be read or
+///    written so; the other one is memory that can be.
+pub(in crate::arch) unsafe fn copy(dst: usize, src: usize, len: usize, at: usize) -> (usize, Option<Trap>) {
     let (cause, addr, left): (usize, usize, usize);
     // SAFETY: by duty 1; a fault is answered by `fix_up`.
     unsafe {
         asm!("call vellum_user_copy", inout("a0") dst => _, inout("a1") src => _, inout("a2") len => left,
-             inout("a3") 0usize => cause, inout("a4") 0usize => addr,
+             inout("a3") 0usize => cause, inout("a4") at => addr, in("a5") at + (len - 1),
              out("ra") _, out("t1") _, out("t2") _);
     }
     (len - left, trap(cause, addr))
@@ -148,13 +154,13 @@ pub(in crate::arch) unsafe fn copy(dst: usize, src: usize, len: usize) -> (usize
 /// Fills bytes; says how many were filled, and what stopped it.
 ///
 /// # Safety
-/// 1. The range is in user space.
+/// 1. `len` is not zero. The range is in user space, or what it holds may be written so.
 pub(in crate::arch) unsafe fn fill(dst: usize, byte: u8, len: usize) -> (usize, Option<Trap>) {
     let (cause, addr, left): (usize, usize, usize);
     // SAFETY: by duty 1; a fault is answered by `fix_up`.
     unsafe {
         asm!("call vellum_user_fill", inout("a0") dst => _, in("a1") usize::from(byte), inout("a2") len => left,
-             inout("a3") 0usize => cause, inout("a4") 0usize => addr, out("ra") _);
+             inout("a3") 0usize => cause, inout("a4") dst => addr, in("a5") dst + (len - 1), out("ra") _);
     }
     (len - left, trap(cause, addr))
 }
@@ -165,10 +171,10 @@ pub trait Word: sealed::Atomic {}
 pub(in crate::arch) mod sealed {
     use super::Trap;
 
-    /// Accesses to user memory: loads acquire, stores release, read-modify-writes are fences.
+    /// Accesses to memory that may fault: loads acquire, stores release, read-modify-writes are fences.
     pub trait Atomic: Copy + PartialEq {
         /// # Safety
-        /// `at` is an aligned address in user space; so in the others.
+        /// `at` is an aligned address in user space, or what it holds may be read and written so; so in the others.
         unsafe fn load(at: usize) -> Result<Self, Trap>;
         unsafe fn store(at: usize, value: Self) -> Result<(), Trap>;
         /// Stores `new` if there is `current`; returns what there was.
@@ -184,7 +190,7 @@ macro_rules! reach {
         // SAFETY: the caller's; a fault is answered by `fix_up`.
         unsafe {
             asm!(concat!("call ", $name), inout("a0") $at => _, inout("a1") $a => value, inout("a2") $b => _,
-                 inout("a3") 0usize => cause, inout("a4") 0usize => addr,
+                 inout("a3") 0usize => cause, inout("a4") $at => addr, in("a5") $at + (size_of::<Self>() - 1),
                  out("ra") _, out("t1") _, out("t2") _);
         }
         trap(cause, addr).map_or(Ok(value), Err)
