@@ -6,7 +6,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use vellum::frame::USegment;
 use vellum::frame::allocator::FrameAllocOptions;
-use vellum::io::{CopyError, IoError, UntypedMem, VmReader, VmWriter};
+use vellum::io::{CopyError, IoError, UntypedMem, VmReader, VmWriter, Word};
 use vellum::kspace::LINEAR_MAP;
 use vellum::space::{Access, FaultAccess, PageFault, VmSpace};
 use vellum_machine::addr::{PAGE_SIZE, Vaddr};
@@ -40,14 +40,19 @@ fn write(at: Vaddr, data: &[u8]) -> Result<(), PageFault> {
     unsafe { kernel::write(at, data) }
 }
 
-fn load_word(at: Vaddr) -> Result<u64, WordError> {
+fn load_word<W: Word>(at: Vaddr) -> Result<W, WordError> {
     // SAFETY: as in `read`.
     unsafe { kernel::load(at) }
 }
 
-fn store_word(at: Vaddr, value: u64) -> Result<(), WordError> {
+fn store_word<W: Word>(at: Vaddr, value: W) -> Result<(), WordError> {
     // SAFETY: as in `read`.
     unsafe { kernel::store(at, value) }
+}
+
+fn exchange_word(at: Vaddr, current: u32, new: u32) -> Result<Result<u32, u32>, WordError> {
+    // SAFETY: as in `read`.
+    unsafe { kernel::compare_exchange(at, current, new) }
 }
 
 /// The kernel finds at its addresses what was written to frames, and writes to frames there, over their borders and at any
@@ -74,9 +79,9 @@ pub fn the_linear_map_shows_frames(machine: &dyn Machine) {
         }
         // Without a space, too.
         VmSpace::deactivate_current();
-        assert_eq!(store_word(at, 77), Ok(()));
+        assert_eq!(store_word(at, 77_u64), Ok(()));
         assert_eq!(segment.reader().read_val(), Ok(77_u64));
-        assert_eq!(load_word(at), Ok(77));
+        assert_eq!(load_word(at), Ok(77_u32));
         drop(space);
     });
 }
@@ -136,12 +141,10 @@ pub fn nothing_is_where_nothing_is_mapped(machine: &dyn Machine) {
             assert_eq!(read(at, &mut out), Err(read_fault));
             assert_eq!(out, [1; 24]);
             assert_eq!(write(at, &out), Err(write_fault));
-            assert_eq!(load_word(at), Err(WordError::Fault(read_fault)));
-            assert_eq!(store_word(at, 1), Err(WordError::Fault(write_fault)));
-            // SAFETY: as in `read`.
-            let exchanged = unsafe { kernel::compare_exchange(at, 0_u32, 1) };
-            assert_eq!(exchanged, Err(WordError::Fault(write_fault)));
-            assert_eq!(load_word(after(at, 4)), Err(WordError::Misaligned { va: after(at, 4) }));
+            assert_eq!(load_word::<u64>(at), Err(WordError::Fault(read_fault)));
+            assert_eq!(store_word(at, 1_u64), Err(WordError::Fault(write_fault)));
+            assert_eq!(exchange_word(at, 0, 1), Err(WordError::Fault(write_fault)));
+            assert_eq!(load_word::<u64>(after(at, 4)), Err(WordError::Misaligned { va: after(at, 4) }));
             // SAFETY: as in `read`.
             let (mut reader, mut writer) = unsafe { (VmReader::kernel(at, 24), VmWriter::kernel(at, 24)) };
             let short = Err(CopyError { done: 0, error: IoError::Fault { at } });
@@ -152,7 +155,7 @@ pub fn nothing_is_where_nothing_is_mapped(machine: &dyn Machine) {
         }
         assert_eq!(load(page(0)), Ok(3));
         VmSpace::deactivate_current();
-        assert!(load_word(NOTHING).is_err() && store_word(NOTHING, 1).is_err());
+        assert!(load_word::<u64>(NOTHING).is_err() && store_word(NOTHING, 1_u64).is_err());
     });
 }
 
@@ -166,12 +169,8 @@ pub fn all_see_the_same_kernel_memory(machine: &dyn Machine) {
         for n in 0..u64::from(ADDITIONS) {
             assert_eq!(load_word(mine), Ok(n), "another processor wrote here");
             store_word(mine, n + 1).unwrap();
-            // SAFETY: as in `read`.
-            let mut seen = unsafe { kernel::load::<u32>(after(at, COMMON)) }.unwrap();
-            // SAFETY: as in `read`.
-            while let Err(now) =
-                unsafe { kernel::compare_exchange(after(at, COMMON), seen, seen + 1) }.unwrap()
-            {
+            let mut seen = load_word(after(at, COMMON)).unwrap();
+            while let Err(now) = exchange_word(after(at, COMMON), seen, seen + 1).unwrap() {
                 (seen, _) = (now, cpu::relax());
             }
         }
