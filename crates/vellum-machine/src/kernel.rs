@@ -5,11 +5,12 @@
 //! since nobody could resolve it: the access ends there. So does one at an address that is not
 //! [kernel space's](crate::layout::KERNEL_BASE). An access that spans pages is made page by page.
 //!
-//! All functions panic on a thread that is no processor. The duties of callers:
-//! 1. At the addresses that are accessed there is nothing, or memory that nobody has a Rust reference to, unless that is a
-//!    shared one and the access reads; nobody relies on what it holds, if the access writes.
-//! 2. A pointer of the caller can be read, or written if the access fills it, for `len` bytes, and nobody else writes, or
-//!    accesses, these meanwhile.
+//! All functions panic on a thread that is no processor. The duties of their callers:
+//! 1. At the addresses that are accessed nothing is mapped, or memory that can be read at any time, or written if the
+//!    access writes: nobody has an exclusive Rust reference to it, or any if the access writes, and nobody relies on its
+//!    not being written.
+//! 2. The caller's own side of a copy can be read for `len` bytes, which nobody writes meanwhile; or written, and nobody
+//!    else accesses it.
 #![expect(unsafe_code, reason = "the kernel's addresses are everything that it stands on")]
 use crate::addr::Vaddr;
 use crate::arch::imp::access::{self, Mode};
