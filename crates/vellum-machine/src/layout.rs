@@ -1,10 +1,11 @@
 //! Where the kernel sees physical memory and its metadata, and where user space ends.
 //!
-//! In a process the windows are where it has room. On bare metal they are in the upper half: the linear map at the first
-//! address of kernel space, where kernel space shows physical memory too. On bare RISC-V they are where trees of three levels
-//! have their upper half, which is the end of the upper half of four: the addresses are the same in both, and but for the end
-//! of user space nothing here depends on how many [there are](crate::paging). There is little room: half of it is the linear
-//! map's.
+//! In a process the windows are where it has room. On bare metal they are in the upper half, where kernel space shows
+//! physical memory too. On bare RISC-V they are where trees of three levels have their upper half, which is the end of the
+//! upper half of four: the addresses are the same in both, and but for the end of user space nothing here depends on how many
+//! [there are](crate::paging). There is little room: half of it is the linear map's. Areas, to which page tables give a part
+//! of the upper half, are not here: they begin with it on RISC-V, at addresses that do depend on how many levels there are,
+//! and with three levels they have what is below the linear map.
 use crate::paging::has_four_levels;
 use vstd::prelude::*;
 
@@ -25,7 +26,7 @@ pub fn user_top() -> usize {
     if LEVELS_ARE_CHOSEN && !has_four_levels() { HALF_OF_THREE } else { HALF_OF_FOUR }
 }
 
-/// The first address of kernel space that kernels use, in the upper half.
+/// The first address of the upper half of three levels.
 #[cfg(all(target_os = "none", target_arch = "riscv64"))]
 pub const KERNEL_BASE: usize = 0xffff_ffc0_0000_0000;
 
@@ -37,9 +38,22 @@ pub const KERNEL_BASE: usize = 0xffff_8000_0000_0000;
 #[cfg(not(target_os = "none"))]
 pub const LINEAR_MAP_BASE: usize = 0x10_0000_0000;
 
+/// The virtual address at which the linear map shows physical address 0: of three levels, the root's first 16 entries of the
+/// upper half are below.
+#[cfg(all(target_os = "none", target_arch = "riscv64"))]
+pub const LINEAR_MAP_BASE: usize = KERNEL_BASE + (16 << 30);
+
 /// The virtual address at which the linear map shows physical address 0.
-#[cfg(target_os = "none")]
+#[cfg(all(target_os = "none", not(target_arch = "riscv64")))]
 pub const LINEAR_MAP_BASE: usize = KERNEL_BASE;
+
+/// The virtual address at which kernel space shows physical address 0. In a process that is not where the process sees it.
+#[cfg(not(target_os = "none"))]
+pub const LINEAR_MAP_IN_KERNEL_SPACE: usize = KERNEL_BASE;
+
+/// The virtual address at which kernel space shows physical address 0.
+#[cfg(target_os = "none")]
+pub const LINEAR_MAP_IN_KERNEL_SPACE: usize = LINEAR_MAP_BASE;
 
 /// The virtual address of the metadata slot of the frame at physical address 0.
 #[cfg(not(target_os = "none"))]

@@ -7,7 +7,7 @@ use vellum::boot::{MemoryRegion, MemoryRegionType};
 use vellum::frame::allocator::{failure_pending, inject_failure};
 use vellum_machine::addr::{PAGE_SIZE, Paddr};
 use vellum_machine::cpu::{self, CpuId};
-use vellum_machine::layout::{KERNEL_BASE, PADDR_LIMIT};
+use vellum_machine::layout::{LINEAR_MAP_BASE, PADDR_LIMIT};
 
 /// The processor of the highest number is to halt where it comes in.
 static LAST_HALTS: AtomicBool = AtomicBool::new(false);
@@ -75,7 +75,7 @@ pub fn after_boot() {
 /// Reads where nothing is mapped, to see what the kernel says of it.
 #[allow(unsafe_code, reason = "makes a mistake")]
 fn bad_access() {
-    let nowhere = KERNEL_BASE + PADDR_LIMIT + 0x1234;
+    let nowhere = LINEAR_MAP_BASE + PADDR_LIMIT + 0x1234;
     // SAFETY: none: nothing is mapped there, and the kernel ends.
     let read = unsafe { core::ptr::with_exposed_provenance::<u8>(nowhere).read_volatile() };
     panic!("{nowhere:#x} was read, and is {read}");

@@ -20,7 +20,7 @@ const KERNEL_PAGE: usize = 0xffff_8000_0000_1000;
 
 /// A page of the kernel's linear map.
 #[cfg(target_arch = "riscv64")]
-const KERNEL_PAGE: usize = 0xffff_ffc0_0000_1000;
+const KERNEL_PAGE: usize = 0xffff_ffc4_0000_1000;
 
 #[cfg(target_arch = "x86_64")]
 global_asm!(".global _start", "_start:", "xor ebp, ebp", "and rsp, -16", "call program", "ud2");

@@ -1,25 +1,39 @@
 //! Kernel space: the half of every address space that is the same in all of them.
 //!
-//! One table holds it. All nodes below its root exist from the start and stay, so that the roots of user spaces
-//! link them: what the kernel maps later, every space sees. It begins with the linear map, in which physical memory
-//! is seen in pages as large as fit, and a kernel [maps](map) its image and devices beside it.
+//! Two tables hold it, each a part of the upper half. All nodes below their roots exist from the start and stay, so that
+//! the roots of user spaces link them: what the kernel maps later, every space sees.
+//!
+//! - That of the kernel begins with the linear map, in which physical memory is seen in pages as large as fit, and a kernel
+//!   [maps](map) its image and devices beside it, for good. Nobody counts the frames.
+//! - That of [areas](area_range) is for what is mapped and unmapped again: its leaves own counts of the frames, as those of
+//!   user spaces do. The root of the kernel's table links its nodes too.
 #![expect(
     unsafe_code,
     reason = "declares what a kernel promises of what it maps, and has processors obey the table"
 )]
+use crate::page_table::geometry::pages_below;
 use crate::page_table::{
-    Access, KernelPtConfig, NativeShape, PageProperty, PageTable, PageTableError, PagingConsts, Untracked,
+    Access, AreaPtConfig, KernelPtConfig, NativeShape, PageProperty, PageTable, PageTableError, PagingConsts,
+    Untracked, upper_base,
 };
 use crate::sync::Once;
 use core::fmt;
+use core::ops::Range;
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
 use vellum_machine::{arch, layout, tlb};
 
-/// Where kernel space shows physical address 0: the first address of the upper half that kernels use.
-pub const LINEAR_MAP: Vaddr = Vaddr(layout::KERNEL_BASE);
+/// Where kernel space shows physical address 0: the first address of the kernel's table, of those that all modes of paging
+/// have.
+pub const LINEAR_MAP: Vaddr = Vaddr(layout::LINEAR_MAP_IN_KERNEL_SPACE);
 
-/// The one table.
+/// How many bytes there are for areas, on every machine.
+pub const AREA_BYTES: usize = 16 << 30;
+
+/// The kernel's table.
 static KERNEL: Once<PageTable<KernelPtConfig>> = Once::new();
+
+/// The table of areas, which is there before the kernel's, to be linked by it.
+static AREAS: Once<PageTable<AreaPtConfig>> = Once::new();
 
 /// Why kernel space could not be set up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,23 +106,48 @@ impl core::error::Error for KernelMapError {}
 /// # Errors
 ///
 /// - [`KernelSpaceError::AlreadyInitialised`]: it was set up before.
-/// - [`KernelSpaceError::NoMemory`]: a frame could not be had. The frames of the table so far are lost.
+/// - [`KernelSpaceError::NoMemory`]: a frame could not be had. The frames of the kernel's table so far are lost; those of
+///   the table of areas are there when this is called again.
 /// - [`KernelSpaceError::TooLarge`]: the memory does not fit.
 pub fn init(end: Paddr) -> Result<(), KernelSpaceError> {
     if KERNEL.get().is_some() {
         return Err(KernelSpaceError::AlreadyInitialised);
     }
-    let table = PageTable::new().map_err(|_| KernelSpaceError::NoMemory)?;
+    let table = PageTable::new_sharing(make_areas()?).map_err(|_| KernelSpaceError::NoMemory)?;
     table.populate().map_err(|_| KernelSpaceError::NoMemory)?;
     map_linearly(&table, end)?;
     KERNEL.set(table).map_err(|_| KernelSpaceError::AlreadyInitialised)
 }
 
-/// Returns the table of kernel space, once it is set up.
+/// Returns the table of areas with all nodes below its root, made now or when kernel space could not be set up before.
+fn make_areas() -> Result<&'static PageTable<AreaPtConfig>, KernelSpaceError> {
+    if AREAS.get().is_none() {
+        let table = PageTable::new().map_err(|_| KernelSpaceError::NoMemory)?;
+        // Who was faster has made one as good.
+        drop(AREAS.set(table));
+    }
+    let areas = AREAS.get().ok_or(KernelSpaceError::AlreadyInitialised)?;
+    areas.populate().map_err(|_| KernelSpaceError::NoMemory)?;
+    Ok(areas)
+}
+
+/// Returns the kernel's table, once kernel space is set up.
 ///
 /// Only this crate edits it: what is mapped there is memory that the kernel itself stands on.
 pub(crate) fn table() -> Option<&'static PageTable<KernelPtConfig>> {
     KERNEL.get()
+}
+
+/// Returns the table of areas, once kernel space is set up: from then on every root links its nodes.
+pub(crate) fn areas() -> Option<&'static PageTable<AreaPtConfig>> {
+    KERNEL.get().and(AREAS.get())
+}
+
+/// Returns the addresses that there are for areas: the first [`AREA_BYTES`] of their table.
+pub fn area_range() -> Range<Vaddr> {
+    let entry = PAGE_SIZE * pages_below::<NativeShape>(NativeShape::levels() - 1);
+    let start = upper_base::<NativeShape>() + entry * NativeShape::AREA_LO;
+    Vaddr(start)..Vaddr(start + AREA_BYTES)
 }
 
 /// Maps `len` bytes of physical memory from `pa` on at `at`, for good, in pages as large as fit: the image of the kernel,
@@ -121,7 +160,8 @@ pub(crate) fn table() -> Option<&'static PageTable<KernelPtConfig>> {
 /// Nothing was mapped:
 /// - [`KernelMapError::NotInitialised`]: there is no kernel space yet.
 /// - [`KernelMapError::NotAligned`]: `at`, `pa` or `len` is no multiple of the page size.
-/// - [`KernelMapError::OutOfRange`]: the addresses are not kernel space's, or beyond the limit of physical memory.
+/// - [`KernelMapError::OutOfRange`]: the addresses are not of the kernel's table (those of [areas](area_range) are not), or
+///   beyond the limit of physical memory.
 /// - [`KernelMapError::Taken`]: something is mapped there.
 /// - [`KernelMapError::BadProperty`]: `prop` is for user code, or entries cannot say it.
 ///

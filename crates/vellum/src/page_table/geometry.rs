@@ -38,19 +38,31 @@ pub trait PagingConsts: Send + Sync + 'static {
     /// The highest level at which an entry may map a page, if the tree has that level.
     const MAX_LEAF_LEVEL: u8;
 
-    /// One past the last entry of the root that is kernel space's, which begins with the upper half: the less an entry
-    /// covers, the more there are.
+    /// The first entry of the root that is of the kernel's [table](super::KernelPt): like all that follow, one of the upper
+    /// half.
+    const KERNEL_LO: usize;
+
+    /// One past the last one: the less an entry covers, the more there are.
     const KERNEL_HI: usize;
 
-    /// What every shape promises: a node fits into a frame and a page number into 45 bits.
+    /// The first entry of the root that is of the table of [areas](super::AreaPt).
+    const AREA_LO: usize;
+
+    /// One past the last one.
+    const AREA_HI: usize;
+
+    /// What every shape promises: a node fits into a frame and a page number into 45 bits, and what is the kernel's and what
+    /// is areas' are parts of the upper half, apart from each other.
     proof fn consts_ok()
         ensures
-            1 <= Self::levels() <= 5,
+            2 <= Self::levels() <= 5,
             2 <= Self::INDEX_BITS <= 9,
             Self::NR_ENTRIES == pow2(Self::INDEX_BITS as nat),
             4 <= Self::NR_ENTRIES <= 512,
             1 <= Self::MAX_LEAF_LEVEL <= 5,
-            Self::NR_ENTRIES / 2 < Self::KERNEL_HI <= Self::NR_ENTRIES,
+            Self::NR_ENTRIES / 2 <= Self::KERNEL_LO < Self::KERNEL_HI <= Self::NR_ENTRIES,
+            Self::NR_ENTRIES / 2 <= Self::AREA_LO < Self::AREA_HI <= Self::NR_ENTRIES,
+            Self::KERNEL_HI <= Self::AREA_LO || Self::AREA_HI <= Self::KERNEL_LO,
     ;
 }
 
@@ -349,6 +361,39 @@ pub fn upper_base<G: PagingConsts>() -> (r: usize)
         lemma_total_pages::<G>();
     }
     usize::MAX - (PAGE_SIZE * pages_below::<G>(G::levels()) - 1)
+}
+
+/// The addresses of a part of the root, in a tree that covers the top of the address space.
+pub proof fn lemma_upper_part<G: PagingConsts>(lo: nat, hi: nat)
+    requires
+        lo < hi <= G::NR_ENTRIES,
+    ensures
+        ({
+            let below = pages(G::NR_ENTRIES as nat, (G::levels() - 1) as nat);
+            &&& upper_base::<G>() + PAGE_SIZE * (lo * below + 1) <= usize::MAX
+            &&& upper_base::<G>() + PAGE_SIZE * (hi * below) <= usize::MAX + 1
+        }),
+        upper_base::<G>() % PAGE_SIZE == 0,
+{
+    G::consts_ok();
+    lemma_total_pages::<G>();
+    let n = G::NR_ENTRIES as nat;
+    let p = pages(n, (G::levels() - 1) as nat);
+    assert(pages(n, G::levels() as nat) == n * p);
+    assert(p >= 2) by {
+        let q = pages(n, (G::levels() - 2) as nat);
+        lemma_pages_pos(n, (G::levels() - 2) as nat);
+        assert(n * q >= 2) by (nonlinear_arith)
+            requires
+                n >= 2,
+                q >= 1,
+        ;
+    }
+    assert(hi * p <= n * p && lo * p + 1 < n * p) by (nonlinear_arith)
+        requires
+            lo + 1 <= hi <= n,
+            p >= 2,
+    ;
 }
 
 /// Powers of two are in the order of their exponents.

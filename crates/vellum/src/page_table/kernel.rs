@@ -83,7 +83,7 @@ unsafe impl<G: PagingConsts, E: PageTableEntry<G>> PageTableConfig for KernelPt<
 
     type Item = Untracked<G>;
 
-    const TOP_LO: usize = G::NR_ENTRIES / 2;
+    const TOP_LO: usize = G::KERNEL_LO;
 
     const TOP_HI: usize = G::KERNEL_HI;
 
@@ -130,18 +130,7 @@ unsafe impl<G: PagingConsts, E: PageTableEntry<G>> PageTableConfig for KernelPt<
 
     proof fn config_ok() {
         G::consts_ok();
-        let n = G::NR_ENTRIES as nat;
-        let (h, p) = (Self::TOP_HI as nat, pages(n, (G::levels() - 1) as nat));
-        lemma_pages_pos(n, (G::levels() - 1) as nat);
-        assert(pages(n, G::levels() as nat) == n * p);
-        lemma_total_pages::<G>();
-        let lo = Self::TOP_LO as nat;
-        assert(h * p <= n * p && lo * p + 1 < n * p) by (nonlinear_arith)
-            requires
-                h <= n,
-                lo + 2 <= n,
-                p >= 1,
-        ;
+        lemma_upper_part::<G>(G::KERNEL_LO as nat, G::KERNEL_HI as nat);
     }
 }
 

@@ -88,5 +88,5 @@ pub use run::RunConfig;
 pub use table::PageTable;
 pub use translate::Translation;
 pub use unmap::FragmentSink;
-pub use user::{UserPt, UserPtConfig};
+pub use user::{AreaPt, AreaPtConfig, FramesPt, UserPt, UserPtConfig};
 pub use x86_64::{FourLevel, TinyTree, X86Entry};

@@ -25,7 +25,13 @@ impl PagingConsts for Sv39 {
 
     const MAX_LEAF_LEVEL: u8 = 3;
 
+    const KERNEL_LO: usize = 272;
+
     const KERNEL_HI: usize = 512;
+
+    const AREA_LO: usize = 256;
+
+    const AREA_HI: usize = 272;
 
     open spec fn spec_levels() -> u8 {
         3
@@ -54,7 +60,13 @@ impl PagingConsts for Sv48 {
 
     const MAX_LEAF_LEVEL: u8 = 4;
 
+    const KERNEL_LO: usize = 272;
+
     const KERNEL_HI: usize = 512;
+
+    const AREA_LO: usize = 256;
+
+    const AREA_HI: usize = 272;
 
     open spec fn spec_levels() -> u8 {
         4
@@ -80,7 +92,13 @@ impl PagingConsts for Sv39OrSv48 {
 
     const MAX_LEAF_LEVEL: u8 = 4;
 
+    const KERNEL_LO: usize = 272;
+
     const KERNEL_HI: usize = 512;
+
+    const AREA_LO: usize = 256;
+
+    const AREA_HI: usize = 272;
 
     open spec fn spec_levels() -> u8 {
         if has_four_levels() { 4 } else { 3 }

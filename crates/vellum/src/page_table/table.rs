@@ -151,6 +151,60 @@ pub(super) fn whole_table<C: PageTableConfig>() -> (r: (usize, usize))
     (C::TOP_LO * n, if end < most { end } else { most })
 }
 
+/// Neither has an entry of the root that the other has.
+spec fn apart<C: PageTableConfig, K: PageTableConfig>() -> bool {
+    K::TOP_HI <= C::TOP_LO || C::TOP_HI <= K::TOP_LO
+}
+
+/// Whether there is an entry of the root that both have.
+fn overlap<C: PageTableConfig, K: PageTableConfig>() -> (b: bool)
+    ensures
+        b == !apart::<C, K>(),
+    no_unwind
+{
+    K::TOP_LO < C::TOP_HI && C::TOP_LO < K::TOP_HI
+}
+
+/// Whether roots of tables of use `C` may link the nodes below the root of one of use `K`.
+fn is_shareable<C: PageTableConfig, K: PageTableConfig>() -> (b: bool)
+    ensures
+        b ==> apart::<C, K>(),
+    no_unwind
+{
+    K::TOP_NODES_STAY && !overlap::<C, K>()
+}
+
+/// The frame at `pa` is to be a root, and nothing is in the entries that a table of use `C` has of it.
+spec fn is_empty_root<C: PageTableConfig>(new: NewNode, pa: usize) -> bool {
+    &&& new.ok(pa)
+    &&& new.page.words().len() == 512
+    &&& forall|i: int| C::TOP_LO <= i < C::TOP_HI ==> meaning::<C>(
+        #[trigger] new.page.words()[i],
+        C::Consts::levels() as nat,
+    ) is Absent
+}
+
+/// Takes a frame for a root.
+fn empty_root<C: PageTableConfig>() -> (r: Result<(usize, Tracked<NewNode>), PageTableError>)
+    ensures
+        r matches Ok(x) ==> is_empty_root::<C>(x.1@, x.0),
+{
+    let Some((pa, Tracked(new))) = alloc_node() else {
+        return Err(PageTableError::NoMemory);
+    };
+    proof {
+        C::Consts::consts_ok();
+        C::config_ok();
+        assert forall|i: int| C::TOP_LO <= i < C::TOP_HI implies meaning::<C>(
+            #[trigger] new.page.words()[i],
+            C::Consts::levels() as nat,
+        ) is Absent by {
+            C::Entry::zero_is_absent(C::Consts::levels() as nat);
+        }
+    }
+    Ok((pa, Tracked(new)))
+}
+
 impl<C: PageTableConfig> PageTable<C> {
     /// The physical address of the root.
     pub closed spec fn root(&self) -> nat {
@@ -224,25 +278,11 @@ impl<C: PageTableConfig> PageTable<C> {
     ///
     /// [`PageTableError::NoMemory`]: there is no frame for the root.
     pub fn new() -> Result<Self, PageTableError> {
-        let Some((pa, Tracked(new))) = alloc_node() else {
-            return Err(PageTableError::NoMemory);
-        };
-        proof {
-            C::Consts::consts_ok();
-            C::config_ok();
-            assert forall|i: int| C::TOP_LO <= i < C::TOP_HI implies meaning::<C>(
-                #[trigger] new.page.words()[i],
-                C::Consts::levels() as nat,
-            ) is Absent by {
-                C::Entry::zero_is_absent(C::Consts::levels() as nat);
-            }
-        }
-        let w = &WORLD;
-        let tok = new_root::<C>(w, pa, Tracked(new));
-        Ok(PageTable { root: Owned::new(Root { w, pa, tok, kind: PhantomData }) })
+        let (pa, Tracked(new)) = empty_root::<C>()?;
+        Ok(Self::with_root(pa, Tracked(new)))
     }
 
-    /// Makes an empty table whose root also links the nodes below the root of `shared`: the kernel's half.
+    /// Makes an empty table whose root also links the nodes below the root of `shared`.
     ///
     /// # Errors
     ///
@@ -250,56 +290,86 @@ impl<C: PageTableConfig> PageTable<C> {
     /// - [`PageTableError::NotShareable`]: the nodes of `shared` do not stay, or its part of the root overlaps with
     ///   that of the new table.
     pub fn new_sharing<K: PageTableConfig<Consts = C::Consts>>(shared: &'static PageTable<K>) -> Result<Self, PageTableError> {
-        proof {
-            C::Consts::consts_ok();
-            C::config_ok();
-            K::config_ok();
-        }
-        if !K::TOP_NODES_STAY || (K::TOP_LO < C::TOP_HI && C::TOP_LO < K::TOP_HI) {
+        if !is_shareable::<C, K>() {
             return Err(PageTableError::NotShareable);
         }
-        let Some((pa, Tracked(new))) = alloc_node() else {
-            return Err(PageTableError::NoMemory);
-        };
+        let (pa, Tracked(new)) = empty_root::<C>()?;
         let tracked mut new = new;
-        let ghost l = C::Consts::levels() as nat;
-        proof {
-            assert forall|i: int| C::TOP_LO <= i < C::TOP_HI implies meaning::<C>(#[trigger] new.page.words()[i], l) is Absent by {
-                C::Entry::zero_is_absent(l);
-            }
+        shared.copy_links::<C>(pa, Tracked(&mut new));
+        Ok(Self::with_root(pa, Tracked(new)))
+    }
+
+    /// Makes an empty table whose root also links the nodes below the roots of two others: what of kernel space is the
+    /// kernel's, and what is areas'.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new_sharing`](Self::new_sharing), and [`PageTableError::NotShareable`] as well where the parts of the two
+    /// overlap.
+    pub fn new_sharing_both<K, A>(
+        first: &'static PageTable<K>,
+        second: &'static PageTable<A>,
+    ) -> Result<Self, PageTableError> where
+        K: PageTableConfig<Consts = C::Consts>,
+        A: PageTableConfig<Consts = C::Consts>,
+     {
+        if !is_shareable::<C, K>() || !is_shareable::<C, A>() || overlap::<K, A>() {
+            return Err(PageTableError::NotShareable);
         }
-        let root = shared.root.get();
+        let (pa, Tracked(new)) = empty_root::<C>()?;
+        let tracked mut new = new;
+        first.copy_links::<C>(pa, Tracked(&mut new));
+        second.copy_links::<C>(pa, Tracked(&mut new));
+        Ok(Self::with_root(pa, Tracked(new)))
+    }
+
+    /// Copies the links of this root into the page of a new one, of which `U` does not have them.
+    fn copy_links<U: PageTableConfig<Consts = C::Consts>>(&'static self, pa: usize, Tracked(new): Tracked<&mut NewNode>)
+        requires
+            apart::<U, C>(),
+            is_empty_root::<U>(*old(new), pa),
+        ensures
+            is_empty_root::<U>(*final(new), pa),
+    {
+        let root = self.root.get();
         proof {
             use_type_invariant(root);
+            C::Consts::consts_ok();
+            C::config_ok();
+            U::config_ok();
         }
         let seat = ReaderSeat::take();
         let reader = root.w.enter(&seat);
-        let tracked p = protect_root::<K>(root.w, root.pa, reader.borrow(), root.tok.borrow());
-        let mut i = K::TOP_LO;
-        while i < K::TOP_HI
+        let tracked p = protect_root::<C>(root.w, root.pa, reader.borrow(), root.tok.borrow());
+        let mut i = C::TOP_LO;
+        while i < C::TOP_HI
             invariant
-                protects_at::<K>(*root.w, reader@, p, root.tok@.info, root.pa),
-                root.tok@.info.value().lo == K::TOP_LO,
-                root.tok@.info.value().hi == K::TOP_HI,
-                K::TOP_LO <= i <= K::TOP_HI <= 512,
-                K::TOP_LO < C::TOP_HI ==> C::TOP_LO >= K::TOP_HI,
-                C::TOP_HI <= 512,
-                l == C::Consts::levels(),
-                new.ok(pa),
-                new.page.words().len() == 512,
-                forall|j: int| C::TOP_LO <= j < C::TOP_HI ==> meaning::<C>(#[trigger] new.page.words()[j], l) is Absent,
-            decreases K::TOP_HI - i,
+                protects_at::<C>(*root.w, reader@, p, root.tok@.info, root.pa),
+                root.tok@.info.value().lo == C::TOP_LO,
+                root.tok@.info.value().hi == C::TOP_HI,
+                C::TOP_LO <= i <= C::TOP_HI <= 512,
+                apart::<U, C>(),
+                U::TOP_HI <= 512,
+                is_empty_root::<U>(*new, pa),
+            decreases C::TOP_HI - i,
         {
             let tracked info = &root.tok.borrow().info;
-            let (word, _) = read_link::<K>(root.w, root.pa, i, Tracked(reader.borrow()), Tracked(&p), Tracked(info));
+            let (word, _) = read_link::<C>(root.w, root.pa, i, Tracked(reader.borrow()), Tracked(&p), Tracked(info));
             // SAFETY: the permission of the new node's frame is at hand.
             unsafe { ptword::store_unreachable(Paddr(pa), i, word, Tracked(&mut new.page)) };
             i += 1;
         }
         root.w.leave(&seat, reader);
+    }
+
+    /// The table of a root of which it has nothing yet.
+    fn with_root(pa: usize, Tracked(new): Tracked<NewNode>) -> Self
+        requires
+            is_empty_root::<C>(new, pa),
+    {
         let w = &WORLD;
         let tok = new_root::<C>(w, pa, Tracked(new));
-        Ok(PageTable { root: Owned::new(Root { w, pa, tok, kind: PhantomData }) })
+        PageTable { root: Owned::new(Root { w, pa, tok, kind: PhantomData }) }
     }
 
     /// Makes every node below the root that is missing, so that others can link them.

@@ -1,4 +1,4 @@
-//! Page tables of user space.
+//! Page tables that own counts of the frames they map: those of user space, and that of areas of kernel space.
 #![expect(unsafe_code, reason = "implements the contracts of `PageTableConfig`, which are verified here")]
 #![cfg_attr(not(verus_keep_ghost), allow(unused_variables, reason = "what only the proofs use"))]
 #![allow(non_shorthand_field_patterns, reason = "the expansion of patterns in `verus!`")]
@@ -22,33 +22,138 @@ use vstd::prelude::*;
 
 verus! {
 
-/// User space: the lower half of a tree of shape `G`, with entries of format `E`.
-pub struct UserPt<G, E = NativeEntry<G>>(PhantomData<(G, E)>);
+/// Which part of a tree of shape `G` a [table of counted frames](FramesPt) is.
+pub trait RootPart<G: PagingConsts>: Send + Sync + 'static {
+    /// The first entry of the root that belongs to it.
+    const LO: usize;
+
+    /// One past the last one.
+    const HI: usize;
+
+    /// Whether the nodes below the root stay.
+    const NODES_STAY: bool;
+
+    /// The virtual address of the tree's page 0.
+    spec fn spec_base() -> usize;
+
+    /// Returns the virtual address of the tree's page 0.
+    #[verifier::when_used_as_spec(spec_base)]
+    fn base() -> (r: usize)
+        ensures
+            r == Self::spec_base(),
+        opens_invariants none
+        no_unwind
+    ;
+
+    /// It is a part of the root, has addresses, and ends where they do or before.
+    proof fn part_ok()
+        ensures
+            Self::LO < Self::HI <= G::NR_ENTRIES,
+            ({
+                let below = pages(G::NR_ENTRIES as nat, (G::levels() - 1) as nat);
+                &&& Self::base() + PAGE_SIZE * (Self::LO * below + 1) <= usize::MAX
+                &&& Self::base() + PAGE_SIZE * (Self::HI * below) <= usize::MAX + 1
+            }),
+            Self::base() % PAGE_SIZE == 0,
+    ;
+}
+
+/// The lower half.
+pub struct UserPart;
+
+impl<G: PagingConsts> RootPart<G> for UserPart {
+    const LO: usize = 0;
+
+    const HI: usize = G::NR_ENTRIES / 2;
+
+    const NODES_STAY: bool = false;
+
+    open spec fn spec_base() -> usize {
+        0
+    }
+
+    #[inline(always)]
+    fn base() -> usize {
+        0
+    }
+
+    proof fn part_ok() {
+        G::consts_ok();
+        let n = G::NR_ENTRIES as nat;
+        let (h, p) = (n / 2, pages(n, (G::levels() - 1) as nat));
+        lemma_total_pages::<G>();
+        assert(pages(n, G::levels() as nat) == n * p);
+        assert(h * p <= n * p && 0 * p == 0) by (nonlinear_arith)
+            requires
+                h <= n,
+        ;
+    }
+}
+
+/// What is areas' of the upper half.
+pub struct AreaPart;
+
+impl<G: PagingConsts> RootPart<G> for AreaPart {
+    const LO: usize = G::AREA_LO;
+
+    const HI: usize = G::AREA_HI;
+
+    const NODES_STAY: bool = true;
+
+    open spec fn spec_base() -> usize {
+        upper_base::<G>()
+    }
+
+    #[inline(always)]
+    fn base() -> usize {
+        upper_base::<G>()
+    }
+
+    proof fn part_ok() {
+        G::consts_ok();
+        lemma_upper_part::<G>(G::AREA_LO as nat, G::AREA_HI as nat);
+    }
+}
+
+/// The part `W` of a tree of shape `G`, with entries of format `E`. Its leaves own one count of each frame that they map,
+/// all of them frames with untyped contents.
+pub struct FramesPt<G, E, W>(PhantomData<(G, E, W)>);
+
+/// User space: the lower half of a tree.
+pub type UserPt<G, E = NativeEntry<G>> = FramesPt<G, E, UserPart>;
 
 /// User space on this machine.
 pub type UserPtConfig = UserPt<NativeShape>;
 
+/// Areas: the part of kernel space where what is mapped is unmapped again, and counted meanwhile.
+///
+/// As of the [kernel's table](super::KernelPt), the nodes below its root stay: other tables link them.
+pub type AreaPt<G, E = NativeEntry<G>> = FramesPt<G, E, AreaPart>;
+
+/// Areas on this machine.
+pub type AreaPtConfig = AreaPt<NativeShape>;
+
 // SAFETY: the contracts are verified.
-unsafe impl<G: PagingConsts, E: PageTableEntry<G>> PageTableConfig for UserPt<G, E> {
+unsafe impl<G: PagingConsts, E: PageTableEntry<G>, W: RootPart<G>> PageTableConfig for FramesPt<G, E, W> {
     type Consts = G;
 
     type Entry = E;
 
     type Item = MappedItem<G>;
 
-    const TOP_LO: usize = 0;
+    const TOP_LO: usize = W::LO;
 
-    const TOP_HI: usize = G::NR_ENTRIES / 2;
+    const TOP_HI: usize = W::HI;
 
-    const TOP_NODES_STAY: bool = false;
+    const TOP_NODES_STAY: bool = W::NODES_STAY;
 
     open spec fn spec_va_base() -> usize {
-        0
+        W::base()
     }
 
     #[inline(always)]
     fn va_base() -> usize {
-        0
+        W::base()
     }
 
     open spec fn leaf_ok(t: LeafTok, pa: usize, l: nat) -> bool {
@@ -87,20 +192,11 @@ unsafe impl<G: PagingConsts, E: PageTableEntry<G>> PageTableConfig for UserPt<G,
     }
 
     proof fn config_ok() {
-        G::consts_ok();
-        let n = G::NR_ENTRIES as nat;
-        let (h, p) = (Self::TOP_HI as nat, pages(n, (G::levels() - 1) as nat));
-        lemma_total_pages::<G>();
-        assert(pages(n, G::levels() as nat) == n * p);
-        assert(h * p <= n * p && Self::TOP_LO * p == 0) by (nonlinear_arith)
-            requires
-                h <= n,
-                Self::TOP_LO == 0,
-        ;
+        W::part_ok();
     }
 }
 
-/// Its pages are numbered from address 0 on.
+/// The pages of user space are numbered from address 0 on.
 pub(crate) proof fn lemma_user_base<G: PagingConsts, E: PageTableEntry<G>>()
     ensures
         <UserPt<G, E> as PageTableConfig>::va_base() == 0,
@@ -108,7 +204,7 @@ pub(crate) proof fn lemma_user_base<G: PagingConsts, E: PageTableEntry<G>>()
 }
 
 // SAFETY: the contracts are verified.
-unsafe impl<G: PagingConsts, E: PageTableEntry<G>> RunConfig for UserPt<G, E> {
+unsafe impl<G: PagingConsts, E: PageTableEntry<G>, W: RootPart<G>> RunConfig for FramesPt<G, E, W> {
     type Run = MappedRange;
 
     open spec fn run_ok(t: LeafTok, pa: usize, n: nat) -> bool {

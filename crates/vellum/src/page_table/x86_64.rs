@@ -21,7 +21,13 @@ impl PagingConsts for FourLevel {
 
     const MAX_LEAF_LEVEL: u8 = 3;
 
+    const KERNEL_LO: usize = 256;
+
     const KERNEL_HI: usize = 265;
+
+    const AREA_LO: usize = 265;
+
+    const AREA_HI: usize = 266;
 
     open spec fn spec_levels() -> u8 {
         4
@@ -47,7 +53,13 @@ impl PagingConsts for TinyTree {
 
     const MAX_LEAF_LEVEL: u8 = 2;
 
+    const KERNEL_LO: usize = 2;
+
     const KERNEL_HI: usize = 3;
+
+    const AREA_LO: usize = 3;
+
+    const AREA_HI: usize = 4;
 
     open spec fn spec_levels() -> u8 {
         3

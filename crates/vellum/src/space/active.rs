@@ -7,7 +7,7 @@ use super::fault;
 use super::vm_space::VmSpace;
 use crate::frame;
 use crate::kspace;
-use crate::page_table::{KernelPtConfig, PageTableConfig, PageTableEntry, UserPtConfig};
+use crate::page_table::{AreaPtConfig, KernelPtConfig, PageTableConfig, PageTableEntry, UserPtConfig};
 use crate::sync::SpinLock;
 use crate::tlb::active::RootRight;
 use alloc::sync::Arc;
@@ -162,6 +162,7 @@ const _: () = {
     const fn is_native<C: PageTableConfig<Entry: PageTableEntry<C::Consts, Format = ptword::Native>>>() {}
     is_native::<UserPtConfig>();
     is_native::<KernelPtConfig>();
+    is_native::<AreaPtConfig>();
 };
 
 /// Has page faults delivered to the spaces they happen in. Once, on a processor, when frames can be

@@ -70,7 +70,8 @@ impl VmSpace {
     /// - [`VmSpaceError::NoMemory`]: a frame for the table could not be had.
     pub fn new() -> Result<Arc<VmSpace>, VmSpaceError> {
         let kernel = kspace::table().ok_or(VmSpaceError::NotInitialised)?;
-        let table = PageTable::new_sharing(kernel)?;
+        let areas = kspace::areas().ok_or(VmSpaceError::NotInitialised)?;
+        let table = PageTable::new_sharing_both(kernel, areas)?;
         Ok(Arc::new(VmSpace::with_table(table, HandlerSlot(SpinLock::new(None)))))
     }
 

@@ -87,8 +87,9 @@ other_processor_address:
 .global boot_root
 boot_root:
     gibs 0, 256
+    .skip 16 * 8
     gibs 0, 128
-    .skip 64 * 8
+    .skip 48 * 8
     gibs 0, 4
     .skip 60 * 8
 
