@@ -1,8 +1,9 @@
 //! What a kernel maps into its own space: refused where it makes no sense, and seen by every space.
 #![allow(unsafe_code, reason = "maps memory that nobody uses")]
 
-use vellum::kspace::{self, KernelMapError, LINEAR_MAP};
-use vellum::space::{self, Access, PageProperty};
+use vellum::frame::allocator::inject_failure;
+use vellum::kspace::{self, KernelMapError, LINEAR_MAP, area_range};
+use vellum::space::{self, Access, PageProperty, VmSpace, VmSpaceError};
 use vellum_hosted::{Machine, MachineConfig};
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
 use vellum_machine::cpu::CpuId;
@@ -18,6 +19,21 @@ fn map(at: Vaddr, pa: usize, len: usize, prop: PageProperty) -> Result<(), Kerne
     unsafe { kspace::map(at, Paddr(pa), len, prop) }
 }
 
+/// Has allocations fail that kernel space needs, in each try the next one, until it can do without.
+fn space_set_up_after_failures() {
+    for nth in 1.. {
+        assert_eq!(VmSpace::new().err(), Some(VmSpaceError::NotInitialised));
+        inject_failure(nth);
+        let made = space::init();
+        inject_failure(0);
+        if made.is_ok() {
+            assert!(nth > 3, "neither of the tables, nor what is below");
+            return assert!(VmSpace::new().is_ok());
+        }
+        assert_eq!(made, Err(VmSpaceError::NoMemory));
+    }
+}
+
 #[test]
 fn mappings_are_checked_and_stay() {
     let machine = Machine::boot(MachineConfig::default()).unwrap();
@@ -26,7 +42,8 @@ fn mappings_are_checked_and_stay() {
         assert_eq!(map(FREE, 0, PAGE_SIZE, rw), Err(KernelMapError::NotInitialised));
         // SAFETY: refused.
         assert_eq!(unsafe { kspace::enter() }, Err(KernelMapError::NotInitialised));
-        space::init().unwrap();
+        space_set_up_after_failures();
+        assert_eq!(space::init(), Err(VmSpaceError::AlreadyInitialised));
 
         for (at, pa, len) in [(FREE.0 + 1, 0, PAGE_SIZE), (FREE.0, 8, PAGE_SIZE), (FREE.0, 0, PAGE_SIZE - 1)]
         {
@@ -35,6 +52,9 @@ fn mappings_are_checked_and_stay() {
         for (at, pa, len) in [
             (Vaddr(0), 0, PAGE_SIZE),
             (Vaddr(user_top() - PAGE_SIZE), 0, 2 * PAGE_SIZE),
+            (area_range().start, 0, PAGE_SIZE),
+            (Vaddr(area_range().start.0 - PAGE_SIZE), 0, 2 * PAGE_SIZE),
+            (Vaddr(area_range().end.0 - PAGE_SIZE), 0, PAGE_SIZE),
             (Vaddr(usize::MAX & !(PAGE_SIZE - 1)), 0, 2 * PAGE_SIZE),
             (Vaddr(usize::MAX & !(PAGE_SIZE - 1)), 0, PAGE_SIZE),
             (FREE, PADDR_LIMIT, PAGE_SIZE),

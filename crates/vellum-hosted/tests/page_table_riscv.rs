@@ -356,7 +356,7 @@ fn a_hart_notes_accesses_where_it_can() {
 fn an_access_to_a_part_of_a_huge_page_is_noted() {
     on_machine(|| {
         let table = PageTable::<Kernel<Sv39, SvpbmtSvadu>>::new().unwrap();
-        let base = upper_base::<Sv39>() + (256 << 30);
+        let base = upper_base::<Sv39>() + (Sv39::KERNEL_LO << 30);
         let mut cursor = table.cursor_mut(Vaddr(base)..Vaddr(base + (2 << 20))).unwrap();
         let item = Untracked::new(Paddr(6 << 20), 2, PageProperty::kernel(Access::RW)).unwrap();
         assert!(cursor.map(item).is_ok());

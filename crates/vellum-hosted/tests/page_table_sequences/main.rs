@@ -538,7 +538,7 @@ fn seed() -> u64 {
     number("VELLUM_SEED", now)
 }
 
-/// The nodes below the root, which stay with a table of the kernel, and the root.
+/// The nodes below the root, which stay with a table of kernel space, and the root.
 fn kept<U: Use>(table: &Table<U>) -> usize {
     let words = (U::Config::TOP_LO..U::Config::TOP_HI).map(|index| node_word(table.root_paddr(), index));
     match words.filter(|word| word & PRESENT != 0).count() {
@@ -605,4 +605,9 @@ fn operations_on_a_small_tree_of_kernel_space_with_huge_pages() {
 #[test]
 fn operations_on_four_levels_of_kernel_space_with_huge_pages() {
     sequence::<Kernel<FourLevel>>();
+}
+
+#[test]
+fn operations_on_four_levels_of_areas() {
+    sequence::<Areas<FourLevel>>();
 }

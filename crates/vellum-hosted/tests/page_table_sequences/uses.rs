@@ -1,9 +1,9 @@
-//! Tables of two uses and two shapes, and choices that a seed decides.
+//! Tables of three uses and two shapes, and choices that a seed decides.
 use crate::page_table_support::{huge_segment, pages_of, user_frame};
 use std::ops::Range;
 use vellum::frame::{UFrame, USegment};
 use vellum::page_table::{
-    Access, FourLevel, KernelPt, MappedItem, PageProperty, PageTable, PageTableConfig, PagingConsts,
+    Access, AreaPt, FourLevel, KernelPt, MappedItem, PageProperty, PageTable, PageTableConfig, PagingConsts,
     SoftBits, TinyTree, Untracked, UserPt,
 };
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
@@ -135,6 +135,23 @@ impl<G: Shape> Use for User<G> {
 
     fn parts(item: &MappedItem<G>) -> (usize, u8, PageProperty) {
         (item.frames.start_paddr().0, item.frames.level(), item.prop)
+    }
+}
+
+pub struct Areas<G>(G);
+
+impl<G: Shape> Use for Areas<G> {
+    type Shape = G;
+    type Config = AreaPt<G>;
+    const LEVELS: u8 = User::<G>::LEVELS;
+    const COUNTED: bool = true;
+
+    fn item(frames: &Frames, random: &mut Random, level: u8, prop: PageProperty) -> MappedItem<G> {
+        User::<G>::item(frames, random, level, prop)
+    }
+
+    fn parts(item: &MappedItem<G>) -> (usize, u8, PageProperty) {
+        User::<G>::parts(item)
     }
 }
 
