@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "puts the items of a dropped table together again, each once")]
 #![cfg_attr(not(verus_keep_ghost), allow(unused_variables, reason = "what only the proofs use"))]
 #![allow(non_shorthand_field_patterns, reason = "the expansion of patterns in `verus!`")]
+#![allow(clippy::extra_unused_type_parameters, reason = "the contracts use them")]
 use super::config::*;
 use super::detached::*;
 use super::entry::*;
@@ -323,7 +324,7 @@ impl<C: PageTableConfig> PageTable<C> {
         Ok(Self::with_root(pa, Tracked(new)))
     }
 
-    /// Copies the links of this root into the page of a new one, of which `U` does not have them.
+    /// Copies the links of this root to the frame at `pa`, which is to be the root of a table of use `U`.
     fn copy_links<U: PageTableConfig<Consts = C::Consts>>(&'static self, pa: usize, Tracked(new): Tracked<&mut NewNode>)
         requires
             apart::<U, C>(),
