@@ -254,6 +254,42 @@ impl WordRows {
     }
 }
 
+/// Words in a table, on cache lines of their own.
+#[verifier::external_body]
+#[repr(align(64))]
+pub struct WordTable<const N: usize> {
+    words: [RefCount; N],
+}
+
+impl<const N: usize> WordTable<N> {
+    /// The identity of word `j`, which a permission names.
+    pub uninterp spec fn id(&self, j: int) -> int;
+
+    /// Makes the words, all zero, and the permissions to them.
+    #[verifier::external_body]
+    pub const fn new() -> (r: (WordTable<N>, Tracked<Map<nat, PermissionU64>>))
+        ensures
+            r.1@.dom() == Set::<nat>::range(0, N as nat),
+            forall|j: nat| j < N ==> (#[trigger] r.1@[j])@ == (PermissionDataU64 { patomic: r.0.id(j as int), value: 0 }),
+    {
+        (WordTable { words: [const { RefCount { word: AtomicU64::new(0) } }; N] }, Tracked::assume_new())
+    }
+
+    /// Word `j`.
+    #[inline(always)]
+    #[verifier::external_body]
+    pub fn word(&self, j: usize) -> (r: &RefCount)
+        requires
+            j < N,
+        ensures
+            r.id() == self.id(j as int),
+        opens_invariants none
+        no_unwind
+    {
+        &self.words[j]
+    }
+}
+
 /// A word of two states: a lock, or a mark.
 #[verifier::external_body]
 #[repr(transparent)]

@@ -14,6 +14,7 @@ pub mod io;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod kspace;
 pub mod page_table;
+pub mod ranges;
 pub mod space;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod sync;

@@ -21,6 +21,7 @@ use crate::page_table::protocol::*;
 use crate::page_table::spec::*;
 use crate::page_table::tree::*;
 use crate::page_table::world::World;
+use crate::ranges::{AreaRange, WINDOW_PAGES, two_runs_are_apart};
 use crate::tlb::protocol::{Caches, Clean, Mid};
 use vellum_machine::addr::{PAGE_SIZE, Paddr};
 use vellum_machine::model::*;
@@ -419,6 +420,26 @@ pub proof fn what_is_kept_is_not_released(s: Caches::State, mid: Mid)
     ensures
         !s.released.contains(mid),
 {
+}
+
+//================ kernel addresses ================
+
+/// **Two areas do not overlap.** Two ranges of kernel addresses have no page in common: between them is a page that is
+/// neither's, as there is one before the first range of the window and after the last.
+pub fn two_areas_do_not_overlap(a: AreaRange, b: AreaRange)
+    ensures
+        a.first() + a.pages() < b.first() || b.first() + b.pages() < a.first(),
+        0 < a.first() && a.first() + a.pages() < WINDOW_PAGES,
+        0 < a.pages() && 0 < b.pages(),
+{
+    let (first, pages) = (a.first_page(), a.nr_pages());
+    let Tracked(of_a) = a.into_range().into_chunks();
+    let Tracked(of_b) = b.into_range().into_chunks();
+    let tracked mut of_a = of_a;
+    proof {
+        of_a.disjoint(&of_b);
+        two_runs_are_apart(a.first() / 16, a.pages() / 16 + 1, b.first() / 16, b.pages() / 16 + 1);
+    }
 }
 
 } // verus!

@@ -19,7 +19,7 @@ mod global;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 mod init;
 mod options;
-mod pool;
+pub(crate) mod pool;
 mod request;
 mod source;
 #[cfg_attr(verus_keep_ghost, verifier::external)]

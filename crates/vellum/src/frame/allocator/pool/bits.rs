@@ -32,7 +32,7 @@ pub(super) const fn multiples_of(order: u32) -> (r: u64)
 
 /// Returns the `count` bits from bit `start`; all of them lie in the word.
 #[inline]
-pub(super) const fn span(start: usize, count: usize) -> (r: u64)
+pub(crate) const fn span(start: usize, count: usize) -> (r: u64)
     requires
         start + count <= 64,
         start < 64,
@@ -52,7 +52,7 @@ pub(super) const fn span(start: usize, count: usize) -> (r: u64)
 }
 
 /// Finds the lowest multiple of `1 << order` at which `count` ones begin, for `1 <= count <= WORD_FRAMES`.
-pub(super) const fn find_run(word: u64, count: usize, order: u32) -> (r: Option<usize>)
+pub(crate) const fn find_run(word: u64, count: usize, order: u32) -> (r: Option<usize>)
     requires
         1 <= count <= 64,
         order <= 6,

@@ -22,7 +22,7 @@
 //! without a precondition. Lists and places are not believed, so that nothing is to be proved about them: a link is
 //! followed where it leads into the table, and what a list proposes is taken where the bits agree.
 
-mod bits;
+pub(crate) mod bits;
 mod chunk;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 mod count;
@@ -31,7 +31,7 @@ pub mod free;
 mod shelves;
 mod table;
 #[cfg(verus_keep_ghost)]
-mod words;
+pub(crate) mod words;
 
 pub(super) use chunk::CHUNK_FRAMES;
 pub use chunk::Chunk;

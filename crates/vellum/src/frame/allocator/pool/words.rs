@@ -4,16 +4,16 @@ use vstd::prelude::*;
 verus! {
 
 /// A bit of a word.
-pub(super) open spec fn bit(word: u64, i: int) -> bool {
+pub(crate) open spec fn bit(word: u64, i: int) -> bool {
     (word >> (i as u64)) & 1 == 1
 }
 
 /// The ones of a word, as numbers from `base` on.
-pub(super) open spec fn ones_of(word: u64, base: nat) -> Set<nat> {
+pub(crate) open spec fn ones_of(word: u64, base: nat) -> Set<nat> {
     Set::range(base, base + 64).filter(|f: nat| bit(word, f - base))
 }
 
-pub(super) broadcast proof fn lemma_ones_of(word: u64, base: nat, f: nat)
+pub(crate) broadcast proof fn lemma_ones_of(word: u64, base: nat, f: nat)
     ensures
         #[trigger] ones_of(word, base).contains(f) <==> base <= f < base + 64 && bit(word, f - base),
 {
@@ -21,7 +21,7 @@ pub(super) broadcast proof fn lemma_ones_of(word: u64, base: nat, f: nat)
 
 }
 
-pub(super) broadcast proof fn lemma_bit_and(a: u64, b: u64, i: int)
+pub(crate) broadcast proof fn lemma_bit_and(a: u64, b: u64, i: int)
     requires
         0 <= i < 64,
     ensures
@@ -31,7 +31,7 @@ pub(super) broadcast proof fn lemma_bit_and(a: u64, b: u64, i: int)
     assert(k < 64 ==> (((a & b) >> k) & 1 == 1 <==> (a >> k) & 1 == 1 && (b >> k) & 1 == 1)) by (bit_vector);
 }
 
-pub(super) broadcast proof fn lemma_bit_or(a: u64, b: u64, i: int)
+pub(crate) broadcast proof fn lemma_bit_or(a: u64, b: u64, i: int)
     requires
         0 <= i < 64,
     ensures
@@ -41,7 +41,7 @@ pub(super) broadcast proof fn lemma_bit_or(a: u64, b: u64, i: int)
     assert(k < 64 ==> (((a | b) >> k) & 1 == 1 <==> (a >> k) & 1 == 1 || (b >> k) & 1 == 1)) by (bit_vector);
 }
 
-pub(super) broadcast proof fn lemma_bit_not(a: u64, i: int)
+pub(crate) broadcast proof fn lemma_bit_not(a: u64, i: int)
     requires
         0 <= i < 64,
     ensures
@@ -62,7 +62,7 @@ pub(super) broadcast proof fn lemma_bit_shr(a: u64, n: u64, i: int)
     assert(k < 64 && n < 64 ==> (((a >> n) >> k) & 1 == 1 <==> add(k, n) < 64 && (a >> add(k, n)) & 1 == 1)) by (bit_vector);
 }
 
-pub(super) broadcast proof fn lemma_bit_zero(i: int)
+pub(crate) broadcast proof fn lemma_bit_zero(i: int)
     requires
         0 <= i < 64,
     ensures
@@ -72,7 +72,7 @@ pub(super) broadcast proof fn lemma_bit_zero(i: int)
     assert(k < 64 ==> (0u64 >> k) & 1 != 1) by (bit_vector);
 }
 
-pub(super) broadcast group group_bits {
+pub(crate) broadcast group group_bits {
     lemma_bit_and,
     lemma_bit_or,
     lemma_bit_not,
@@ -139,7 +139,7 @@ pub(super) proof fn lemma_lowest(word: u64, base: nat)
     assert(ones_of(word & less, base) =~= ones_of(word, base).remove(base + t as nat));
 }
 
-pub(super) proof fn lemma_no_ones(base: nat)
+pub(crate) proof fn lemma_no_ones(base: nat)
     ensures
         ones_of(0, base) == Set::<nat>::empty(),
 {
@@ -176,7 +176,7 @@ pub(super) proof fn lemma_span(start: u64, count: u64)
 }
 
 /// What a run of this order is a multiple of.
-pub(super) open spec fn step_of(order: u32) -> int {
+pub(crate) open spec fn step_of(order: u32) -> int {
     match order {
         0 => 1,
         1 => 2,
@@ -234,7 +234,7 @@ pub(super) proof fn lemma_multiples()
 }
 
 /// `count` ones begin at a bit.
-pub(super) open spec fn begins(word: u64, count: int, at: int) -> bool {
+pub(crate) open spec fn begins(word: u64, count: int, at: int) -> bool {
     at + count <= 64 && forall|j: int| at <= j < at + count ==> #[trigger] bit(word, j)
 }
 
@@ -276,7 +276,7 @@ pub(super) proof fn lemma_one_bit(k: u64)
 }
 
 /// A step, a power of two, divides what has none of its lower bits.
-pub(super) proof fn lemma_aligned(start: u64, step: u64)
+pub(crate) proof fn lemma_aligned(start: u64, step: u64)
     requires
         step != 0,
         step & (step - 1) as u64 == 0,
