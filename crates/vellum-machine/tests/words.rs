@@ -2,7 +2,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use vellum_machine::addr::{Paddr, Vaddr};
-use vellum_machine::atomic::{Flag, RefCount};
+use vellum_machine::atomic::{Flag, RefCount, WordTable};
 use vellum_machine::cpu::MAX_CPUS;
 use vellum_machine::owned::{Owned, Release};
 use vellum_machine::readers::{NR_COUNTS, ReaderCounts, ReaderSeat};
@@ -33,6 +33,24 @@ fn a_count_is_exchanged_only_for_what_it_was() {
     assert_eq!(word.cas_weak_relaxed(ghost(), 2, 9), Err(3));
     while word.cas_weak_relaxed(ghost(), 3, 4).is_err() {}
     assert_eq!(word.load_relaxed(ghost()), 4);
+}
+
+#[test]
+fn words_of_a_table_are_nought_and_their_own() {
+    let (table, _perms) = WordTable::<5>::new();
+    for j in 0..5 {
+        assert_eq!(table.word(j).load_relaxed(ghost()), 0);
+        table.word(j).store_relaxed(ghost(), j as u64 + 1);
+    }
+    let words = (0..5).map(|j| table.word(j).load_relaxed(ghost()));
+    assert!(words.eq(1..=5));
+}
+
+#[test]
+fn bits_are_cleared_and_no_others() {
+    let (word, _perm) = RefCount::new(0b1110);
+    word.clear_release(ghost(), 0b0101);
+    assert_eq!(word.load_relaxed(ghost()), 0b1010);
 }
 
 #[test]

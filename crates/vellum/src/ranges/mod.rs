@@ -17,7 +17,7 @@
 //! The search starts where the last range ended and wraps once: an address is used again as late as can be. What it
 //! proposes is taken where the words agree. It goes by whole words: a word that is used up costs one load, any other
 //! the operations of a few shifts, whatever its bits. One chunk near the hint is found in the first word or the one
-//! after; the search of the whole window in vain reads its 4096 words twice.
+//! after; the search of the whole window in vain reads each of its 4096 words once.
 mod error;
 mod range;
 mod search;
@@ -112,6 +112,7 @@ impl AreaRange {
     }
 
     /// Takes it out of its cover.
+    #[cfg(verus_keep_ghost)]
     pub(crate) fn into_range(self) -> (r: RangeIn<'static, WINDOW_WORDS>)
         ensures
             r.first() == self.first(),

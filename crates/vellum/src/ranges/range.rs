@@ -1,8 +1,8 @@
 //! A range of a window, and reserving it.
 #![allow(non_shorthand_field_patterns, reason = "the expansion of patterns in `verus!`")]
+use super::CHUNK_PAGES;
 use super::error::RangeError;
 use super::table::*;
-use super::CHUNK_PAGES;
 #[cfg(verus_keep_ghost)]
 use crate::frame::allocator::pool::words::lemma_aligned;
 use core::fmt;
@@ -98,7 +98,8 @@ impl<'r, const WORDS: usize> RangeIn<'r, WORDS> {
     }
 
     /// Shows what it has by taking it apart: the chunks are lost.
-    pub(crate) fn into_chunks(self) -> (r: Tracked<vstd::resource::set::GhostSubset<nat>>)
+    #[cfg(verus_keep_ghost)]
+    pub(crate) fn into_chunks(self) -> (r: Tracked<Chunks>)
         ensures
             r@.id() == self.owner(),
             r@@ == Set::<nat>::range((self.first() / 16) as nat, (self.first() / 16 + self.pages() / 16 + 1) as nat),
@@ -170,7 +171,8 @@ impl<const WORDS: usize> Ranges<WORDS> {
         if align_pages == 0 || align_pages & (align_pages - 1) != 0 {
             return Err(RangeError::NotAPowerOfTwo { align_pages });
         }
-        let all = Self::nr_words() * WORD_CHUNKS;
+        let words = Self::nr_words();
+        let all = words * WORD_CHUNKS;
         let count = pages / CHUNK_PAGES + 1;
         if count >= all {
             return Err(RangeError::TooLarge { pages });
@@ -189,9 +191,11 @@ impl<const WORDS: usize> Ranges<WORDS> {
         } else {
             1
         };
-        let mut found = self.take_from(from, count, step);
-        if found.is_none() && from != 1 {
-            found = self.take_from(1, count, step);
+        let mut found = self.take_from(from, words, count, step);
+        if found.is_none() && from > 1 {
+            // A run that begins before `from` ends before this word.
+            let end = (from + count) / WORD_CHUNKS + 1;
+            found = self.take_from(1, if end < words { end } else { words }, count, step);
         }
         match found {
             Some((first, chunks)) => {
@@ -205,14 +209,15 @@ impl<const WORDS: usize> Ranges<WORDS> {
         }
     }
 
-    /// Takes the first `count` chunks in a row from chunk `from` on, of which the first is a multiple of `step`.
+    /// Takes the first `count` chunks in a row from chunk `from` on and before word `words`, of which the first is a multiple of `step`.
     #[inline]
     #[verifier::exec_allows_no_decreases_clause]
-    fn take_from(&self, from: usize, count: usize, step: usize) -> (r: Option<(usize, Tracked<Chunks>)>)
+    fn take_from(&self, from: usize, words: usize, count: usize, step: usize) -> (r: Option<(usize, Tracked<Chunks>)>)
         requires
             1 <= count <= Self::chunks(),
             1 <= step <= Self::chunks(),
             from <= Self::chunks(),
+            64 * words <= Self::chunks(),
         ensures
             r matches Some((first, chunks)) ==> {
                 &&& 0 < first && first + count <= Self::chunks()
@@ -227,8 +232,9 @@ impl<const WORDS: usize> Ranges<WORDS> {
                 1 <= count <= Self::chunks(),
                 1 <= step <= Self::chunks(),
                 from <= Self::chunks(),
+                64 * words <= Self::chunks(),
         {
-            let first = self.find(from, count, step)?;
+            let first = self.find(from, words, count, step)?;
             if first == 0 || first & (step - 1) != 0 {
                 return None;
             }

@@ -1,6 +1,6 @@
 //! Where to take chunks from.
 use super::table::*;
-use crate::frame::allocator::pool::bits::{find_run, span};
+use crate::frame::allocator::pool::bits::{WORD_ORDER, find_run, span};
 use vstd::prelude::*;
 #[cfg(verus_keep_ghost)]
 use vstd::std_specs::bits::{axiom_u64_leading_zeros, axiom_u64_trailing_zeros};
@@ -8,19 +8,19 @@ use vstd::std_specs::bits::{axiom_u64_leading_zeros, axiom_u64_trailing_zeros};
 verus! {
 
 impl<const WORDS: usize> Ranges<WORDS> {
-    /// Finds `count` chunks in a row, from chunk `from` on, that were free when they were looked at; the first is a
-    /// multiple of `step`, a power of two.
+    /// Finds `count` chunks in a row, from chunk `from` on and before word `words`, that were free when they were looked
+    /// at; the first is a multiple of `step`, a power of two.
     ///
     /// Of what it finds only the end is promised: who takes it looks again.
-    pub(super) fn find(&self, from: usize, count: usize, step: usize) -> (r: Option<usize>)
+    pub(super) fn find(&self, from: usize, words: usize, count: usize, step: usize) -> (r: Option<usize>)
         requires
             1 <= count <= Self::chunks(),
             1 <= step <= Self::chunks(),
             from <= Self::chunks(),
+            64 * words <= Self::chunks(),
         ensures
             r matches Some(first) ==> first + count <= Self::chunks(),
     {
-        let words = Self::nr_words();
         let order = (step as u64).trailing_zeros();
         let mut w = from / WORD_CHUNKS;
         // What is before `from` counts as taken.
@@ -29,12 +29,10 @@ impl<const WORDS: usize> Ranges<WORDS> {
         let mut open = from;
         while w < words
             invariant
-                words <= WORDS,
-                words <= MAX_WORDS,
-                64 * words == Self::chunks(),
-                1 <= count <= 64 * words,
-                1 <= step <= 64 * words,
-                open <= 64 * words,
+                64 * words <= Self::chunks(),
+                1 <= count <= Self::chunks(),
+                1 <= step <= Self::chunks(),
+                open <= Self::chunks(),
             decreases words - w,
         {
             let taken = self.peek(w) | before;
@@ -49,10 +47,13 @@ impl<const WORDS: usize> Ranges<WORDS> {
                 return Some(first);
             }
             if taken != 0 {
-                if taken != u64::MAX && count <= WORD_CHUNKS && order <= 6 {
-                    if let Some(at) = find_run(!taken, count, order) {
-                        return Some(base + at);
-                    }
+                let inside = if taken != u64::MAX && count <= WORD_CHUNKS && order <= WORD_ORDER {
+                    find_run(!taken, count, order)
+                } else {
+                    None
+                };
+                if let Some(at) = inside {
+                    return Some(base + at);
                 }
                 open = base + WORD_CHUNKS - taken.leading_zeros() as usize;
             }

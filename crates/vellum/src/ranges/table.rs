@@ -330,6 +330,12 @@ impl<const WORDS: usize> Ranges<WORDS> {
     }
 }
 
+impl<const WORDS: usize> Default for Ranges<WORDS> {
+    fn default() -> Self {
+        Ranges::new()
+    }
+}
+
 /// The part of a run from `at` on that is in one word: the word, its bits, and where the rest begins.
 #[inline(always)]
 fn part(at: usize, end: usize) -> (r: (usize, u64, usize))

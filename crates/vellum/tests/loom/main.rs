@@ -14,6 +14,7 @@ mod frames;
 #[path = "../support/map.rs"]
 mod map;
 mod nodes;
+mod ranges;
 mod readers;
 mod shootdown;
 mod support;

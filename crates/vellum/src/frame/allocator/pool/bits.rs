@@ -9,7 +9,7 @@ verus! {
 pub(super) const WORD_FRAMES: usize = 64;
 
 /// Binary logarithm of [`WORD_FRAMES`].
-pub(super) const WORD_ORDER: u32 = 6;
+pub(crate) const WORD_ORDER: u32 = 6;
 
 /// Returns the bits at multiples of `1 << order`, for orders up to [`WORD_ORDER`].
 pub(super) const fn multiples_of(order: u32) -> (r: u64)
