@@ -361,6 +361,9 @@ impl Drop for PreemptGuard {
     }
 }
 
+/// The processor has arrived: others reach it, unless it has stopped for good. Whoever learns this learns it afterwards.
+pub uninterp spec fn has_arrived(cpu: nat) -> bool;
+
 /// Returns the processor that runs this code, as [`current`], which the guard keeps it on.
 ///
 /// # Panics
@@ -370,6 +373,7 @@ impl Drop for PreemptGuard {
 pub fn here(_guard: &PreemptGuard) -> (r: CpuId)
     ensures
         r.number() == _guard.cpu(),
+        has_arrived(r.number()),
     opens_invariants none
 {
     current()
@@ -416,7 +420,7 @@ impl CpuSet {
     }
 
     /// Lists the members in order.
-    pub fn iter(self) -> impl Iterator<Item = CpuId> {
+    pub fn iter(self) -> impl Iterator<Item = CpuId> + Clone {
         let mut rest = self.0;
         core::iter::from_fn(move || {
             let number = rest.trailing_zeros();

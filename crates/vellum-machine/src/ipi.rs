@@ -1,7 +1,7 @@
 //! Calls from one processor to others.
 use crate::arch::imp;
 #[cfg(verus_keep_ghost)]
-use crate::cpu::MAX_CPUS;
+use crate::cpu::has_arrived;
 use crate::cpu::{CpuSet, PreemptGuard, disable_preempt};
 use crate::tlb::Stopped;
 use vstd::prelude::*;
@@ -27,11 +27,13 @@ pub trait Call {
 pub tracked struct NotReached<T> {
     /// What was for it.
     pub token: T,
-    /// It does not run.
+    /// It runs no more.
     pub stopped: Stopped,
 }
 
 /// Has every processor in `set` run `F::run`, as [`call_on`], and hands each what is for it.
+///
+/// All have arrived: one that has not is not reached either, but may run later.
 #[expect(clippy::type_complexity, reason = "what comes back, by processor")]
 #[verifier::external_body]
 pub fn call_each<F: Call>(set: CpuSet, arg: usize, _tokens: Tracked<Map<nat, F::Token>>) -> (r: (
@@ -39,7 +41,7 @@ pub fn call_each<F: Call>(set: CpuSet, arg: usize, _tokens: Tracked<Map<nat, F::
     Tracked<Map<nat, NotReached<F::Token>>>,
 ))
     requires
-        forall|c: nat| #[trigger] set.has(c) ==> _tokens@.dom().contains(c) && F::fits(_tokens@[c], arg, c),
+        forall|c: nat| #[trigger] set.has(c) ==> has_arrived(c) && _tokens@.dom().contains(c) && F::fits(_tokens@[c], arg, c),
     ensures
         forall|c: nat| #[trigger] r.0.has(c) ==> set.has(c),
         forall|c: nat| #[trigger] set.has(c) && !r.0.has(c) ==> r.1@.dom().contains(c) && r.1@[c].token == _tokens@[c]
@@ -64,7 +66,7 @@ fn serve<F: Call>(arg: usize) {
 /// in the set, before this returns. What the caller wrote before is visible to `f`.
 ///
 /// Processors that the machine does not have, or that were stopped, are missing from the result: they hold no
-/// translation and never run anything.
+/// translation and never run anything. So are those that have not arrived yet.
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 #[must_use = "only the processors in the result will ever answer"]
 pub fn call_on(set: CpuSet, f: fn(usize), arg: usize) -> CpuSet {

@@ -10,7 +10,9 @@ use crate::addr::{PAGE_SIZE, Paddr, Vaddr};
 use crate::arch::imp;
 #[cfg(verus_keep_ghost)]
 use crate::cpu::MAX_CPUS;
-use crate::cpu::{CpuId, PreemptGuard, no_processor};
+#[cfg(verus_keep_ghost)]
+use crate::cpu::has_arrived;
+use crate::cpu::{CpuId, CpuSet, PreemptGuard, no_processor};
 use core::ops::Range;
 use vstd::prelude::*;
 
@@ -29,7 +31,8 @@ pub ghost enum CacheEvent {
 /// The model of the hardware: a translation that a processor uses for an address in a page was read from the tables
 /// of its root after the last [`CacheEvent`] that is about the page (Intel SDM vol. 3, sections 5.10.2 to 5.10.4).
 /// Roots are set without tags (`PCID`), and what user space maps is never global: so a change of the root is about
-/// every page of user space.
+/// every page of user space. It is taken to be about no page of kernel space, which is the same under every root, and
+/// whose translations may be global.
 #[verifier::external_body]
 pub tracked struct CachePerm {
     _p: (),
@@ -46,6 +49,16 @@ impl CachePerm {
 /// The numbers of the pages that have an address in a range.
 pub open spec fn pages_in(start: nat, end: nat) -> ISet<nat> {
     ISet::new(|p: nat| start < end && p * PAGE_SIZE < end && start < (p + 1) * PAGE_SIZE)
+}
+
+/// Of all processors, those in `who` forgot the translations of these pages, and the others did nothing.
+pub open spec fn noted(before: Map<nat, CachePerm>, after: Map<nat, CachePerm>, who: ISet<nat>, pages: ISet<nat>) -> bool {
+    &&& after.dom() == before.dom()
+    &&& forall|c: nat| #[trigger] after.dom().contains(c) ==> after[c].cpu() == before[c].cpu() && after[c].log() == if who.contains(c) {
+        before[c].log().push(CacheEvent::Forget(pages))
+    } else {
+        before[c].log()
+    }
 }
 
 /// Hands out what all processors did: nothing yet.
@@ -120,6 +133,51 @@ pub unsafe fn walk_from(_here: &PreemptGuard, root: Paddr, Tracked(perm): Tracke
 {
     // SAFETY: the caller's.
     unsafe { set_root(root) };
+}
+
+/// Returns the processors that have arrived and are not stopped. The others keep nothing at this moment: what they walk
+/// once they have arrived, they read later.
+///
+/// One moment, though it looks at one after the other: that of a fence before the first look. Who is found missing has
+/// stopped for good, and goes by nothing any more when this returns; or it says after the fence that it has arrived, and
+/// begins to walk tables that may change after a fence of its own, so that it reads what was written before this call.
+#[inline(always)]
+#[verifier::external_body]
+#[verifier::atomic]
+pub fn present(Tracked(perms): Tracked<&mut Map<nat, CachePerm>>) -> (r: CpuSet)
+    requires
+        old(perms).dom() == Set::<nat>::range(0, MAX_CPUS as nat),
+        forall|c: nat| c < MAX_CPUS ==> (#[trigger] old(perms)[c]).cpu() == c,
+    ensures
+        forall|c: nat| #[trigger] r.has(c) ==> has_arrived(c),
+        noted(*old(perms), *final(perms), ISet::new(|c: nat| c < MAX_CPUS && !r.has(c)), ISet::full()),
+    opens_invariants none
+    no_unwind
+{
+    imp::present()
+}
+
+/// Has other processors forget every translation, where something else than code that runs on them can: on RISC-V the
+/// firmware. Says whether they did; if not, nothing has happened.
+///
+/// One moment, though they do it one after the other until this returns: that at which it is asked. Until it returns, one of
+/// them may go by what it had read before, and the log says too much; but nobody goes by the log, for what it says is told
+/// first to the caller, which waits. What they read in the meantime is read later than that moment.
+#[inline(always)]
+#[verifier::external_body]
+#[verifier::atomic]
+pub fn fence_others(_here: &PreemptGuard, others: CpuSet, Tracked(perms): Tracked<&mut Map<nat, CachePerm>>) -> (r: bool)
+    requires
+        old(perms).dom() == Set::<nat>::range(0, MAX_CPUS as nat),
+        forall|c: nat| c < MAX_CPUS ==> (#[trigger] old(perms)[c]).cpu() == c,
+        forall|c: nat| #[trigger] others.has(c) ==> has_arrived(c),
+    ensures
+        !r ==> *final(perms) == *old(perms),
+        r ==> noted(*old(perms), *final(perms), ISet::new(|c: nat| others.has(c)), ISet::full()),
+    opens_invariants none
+    no_unwind
+{
+    imp::fence_others(others)
 }
 
 /// A processor that will never run anything again: it keeps nothing, and walks no table.

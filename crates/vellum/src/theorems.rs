@@ -22,7 +22,7 @@ use crate::page_table::spec::*;
 use crate::page_table::tree::*;
 use crate::page_table::world::World;
 use crate::ranges::{AreaRange, WINDOW_PAGES, two_runs_are_apart};
-use crate::tlb::protocol::{Caches, Clean, Mid};
+use crate::tlb::protocol::{Caches, Clean, Mid, is_kernel_space, kernel_space};
 use vellum_machine::addr::{PAGE_SIZE, Paddr};
 use vellum_machine::model::*;
 use verus_state_machines_macros::case_on_next;
@@ -365,7 +365,7 @@ pub proof fn the_walk_equals_the_map<C: PageTableConfig>(
 
 /// **What is released is out of reach.** Once something that was taken out of a table was given back, no processor has a
 /// translation that leads to it, nor ever will: a processor walks the table of another space, or all that it keeps of the
-/// pages was read after it had been taken out. `Stale::release`, the one way to have a kept value back, makes the step
+/// pages was read after it had been taken out. `Stale::clear`, the one way in which what is kept goes, makes the step
 /// that is spoken of.
 pub proof fn what_is_released_is_out_of_reach(s: Caches::State, mid: Mid, c: Cpu)
     requires
@@ -376,6 +376,25 @@ pub proof fn what_is_released_is_out_of_reach(s: Caches::State, mid: Mid, c: Cpu
 {
     let f = choose|f: Clean| #[trigger] s.clean.contains(f) && f.settles(s.gone[mid], s.ncpu);
     assert(s.holds(f));
+}
+
+/// **What is released of kernel space is out of everybody's reach.** Kernel space is in every table, so that it does not help
+/// that a processor walks another space's, nor that it changed its root: all that any processor keeps of the pages was read
+/// after it had been taken out.
+pub proof fn what_is_released_of_kernel_space_was_forgotten_by_all(s: Caches::State, mid: Mid, c: Cpu, p: nat)
+    requires
+        s.invariant(),
+        s.released.contains(mid),
+        is_kernel_space(s.gone[mid].space),
+        s.gone[mid].pages.contains(p),
+        c < s.ncpu,
+    ensures
+        !s.may_translate(c, mid),
+        (s.since[c])(kernel_space(), p) >= s.gone[mid].time,
+{
+    what_is_released_is_out_of_reach(s, mid, c);
+    assert(s.cache.dom().contains(c));
+    assert((s.since[c])(s.gone[mid].space, p) >= s.gone[mid].time);
 }
 
 /// **It stays so**, whatever processors do next.

@@ -371,7 +371,7 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     ///
     /// As [`map`](Self::map); [`PageTableError::Occupied`] for nodes that stay for as long as the table does.
     pub fn map_over(&mut self, item: C::Item, sink: &mut impl FragmentSink<C>) -> Result<(), MapError<C::Item>> {
-        self.map_over_to(item, sink)
+        self.map_over_to(item, &mut BySink { sink })
     }
 
     /// [`map_over`](Self::map_over), with a word on what becomes of what it replaces.
@@ -414,7 +414,7 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     where
         C: RunConfig,
     {
-        self.map_range_to(run, sink)
+        self.map_range_to(run, &mut BySink { sink })
     }
 
     /// [`map_range`](Self::map_range), with a word on what becomes of what it replaces.
@@ -503,7 +503,7 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     /// As [`take_next`](Self::take_next); nothing was taken out.
     #[inline(always)]
     pub fn unmap(&mut self, len: usize, sink: &mut impl FragmentSink<C>) -> Result<usize, PageTableError> {
-        self.unmap_to(len, sink)
+        self.unmap_to(len, &mut BySink { sink })
     }
 
     /// [`unmap`](Self::unmap), with a word on what becomes of what it takes out. Where that are more than [`FEW`] pages, the

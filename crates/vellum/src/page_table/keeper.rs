@@ -43,8 +43,6 @@ pub trait Gone {
 }
 
 /// Who keeps what is gone.
-///
-/// Sinks that somebody else brings keep what they like, and are not asked about it.
 pub trait Keeper<T: Gone>: Sized {
     /// Whose table it keeps things of: its root.
     spec fn root(self) -> nat;
@@ -481,7 +479,13 @@ impl<C: PageTableConfig> Gone for Displaced<C> {
     }
 }
 
-impl<C: PageTableConfig, S: FragmentSink<C>> Keeper<Fragment<C>> for S {
+/// A sink that somebody else brings, in the place of a keeper: it keeps what it likes, and is not asked about it.
+pub struct BySink<'s, S> {
+    /// The sink.
+    pub sink: &'s mut S,
+}
+
+impl<C: PageTableConfig, S: FragmentSink<C>> Keeper<Fragment<C>> for BySink<'_, S> {
     open spec fn root(self) -> nat {
         0
     }
@@ -510,11 +514,11 @@ impl<C: PageTableConfig, S: FragmentSink<C>> Keeper<Fragment<C>> for S {
 
     #[inline(always)]
     fn keep(&mut self, what: Fragment<C>) {
-        self.take(what);
+        self.sink.take(what);
     }
 }
 
-impl<C: PageTableConfig, S: ReplacedSink<C::Item>> Keeper<Displaced<C>> for S {
+impl<C: PageTableConfig, S: ReplacedSink<C::Item>> Keeper<Displaced<C>> for BySink<'_, S> {
     open spec fn root(self) -> nat {
         0
     }
@@ -544,7 +548,7 @@ impl<C: PageTableConfig, S: ReplacedSink<C::Item>> Keeper<Displaced<C>> for S {
     #[inline(always)]
     fn keep(&mut self, what: Displaced<C>) {
         let Displaced { va, replaced } = what;
-        self.take(va, replaced);
+        self.sink.take(va, replaced);
     }
 }
 

@@ -3,30 +3,26 @@
 #![allow(non_shorthand_field_patterns, reason = "the expansion of patterns in `verus!`")]
 use super::error::VmSpaceError;
 use super::vm_space::VmSpace;
-#[cfg(verus_keep_ghost)]
-use crate::page_table::config::nr;
-#[cfg(verus_keep_ghost)]
-use crate::page_table::geometry::{lemma_pre_zero, pages, span};
 use crate::page_table::hoard::FEW;
-use crate::page_table::keeper::{Displaced, Keeper, Recolourer};
+use crate::page_table::keeper::Recolourer;
 #[cfg(verus_keep_ghost)]
-use crate::page_table::keeper::{Gone, changes_within, item_fits, item_leads, keeps_lost, keeps_on};
+use crate::page_table::keeper::{changes_within, item_fits, item_leads};
 #[cfg(verus_keep_ghost)]
 use crate::page_table::user::lemma_user_base;
 use crate::page_table::{
-    self, AccessType, Fragment, MappedItem, MappedRange, PageProperty, PageTableError, Peeked, ProtectOp,
-    UserPtConfig,
+    self, AccessType, MappedItem, MappedRange, PageProperty, PageTableError, Peeked, ProtectOp, UserPtConfig,
 };
 #[cfg(verus_keep_ghost)]
 use crate::page_table::{NativeEntry, NativeShape, PageTableConfig};
-use crate::tlb::{FlushOwed, Flushed, Kept, Shootdown, TlbFlushOp, TlbFlusher};
+use crate::tlb::active::ActiveSet;
+use crate::tlb::{FlushOwed, Flushed, Kept, Shootdown, TlbFlusher, covering};
+#[cfg(verus_keep_ghost)]
+use crate::tlb::{TlbFlushOp, lemma_covered, lemma_displaced_kept, lemma_kept, page_number};
 use core::fmt;
 use core::ops::Range;
 use vellum_machine::addr::{PAGE_SIZE, Vaddr};
 use vellum_machine::cpu::{PreemptGuard, disable_preempt};
 use vellum_machine::tlb;
-#[cfg(verus_keep_ghost)]
-use vellum_machine::tlb::pages_in;
 use vstd::prelude::*;
 
 verus! {
@@ -75,7 +71,7 @@ pub struct CursorMut<'a> {
     // range locked.
     inner: page_table::CursorMut<'a, UserPtConfig>,
     _preempt: PreemptGuard,
-    shootdown: Shootdown<'a>,
+    shootdown: Shootdown<&'a ActiveSet>,
 }
 
 /// A mapping that was not made; the item comes back.
@@ -371,7 +367,7 @@ impl<'a> CursorMut<'a> {
                 proof {
                     lemma_user_base::<NativeShape, NativeEntry<NativeShape>>();
                     assert(item_fits::<UserPtConfig>(start, replaced.item));
-                    lemma_covered(start, replaced.item, op);
+                    lemma_covered::<UserPtConfig>(start, replaced.item, op);
                 }
                 let ghost (item, pages) = (replaced.item, op.pages());
                 self.shootdown.keep(op, Kept::Item(replaced.item));
@@ -379,7 +375,7 @@ impl<'a> CursorMut<'a> {
                     assert forall|w: nat| #[trigger] o.mapped().dom().contains(w) implies (self.mapped().dom().contains(w)
                         && self.mapped()[w].0 == o.mapped()[w].0) || self.keeps(w, o.mapped()[w].0) by {
                         if item_leads::<UserPtConfig>(start, item, w, o.mapped()[w].0) {
-                            assert(pages.contains(w) && Kept::Item(item).leads(w, o.mapped()[w].0));
+                            assert(pages.contains(page_number::<UserPtConfig>(w)) && Kept::<UserPtConfig>::Item(item).leads(w, o.mapped()[w].0));
                         }
                     }
                     assert(self.goes_on(o));
@@ -631,7 +627,7 @@ impl<F: ProtectOp> ProtectOp for ForSpace<'_, F> {
 
 /// Changes properties of mappings, and issues the flush of each.
 struct Protecting<'s, 'a, F> {
-    shootdown: &'s mut Shootdown<'a>,
+    shootdown: &'s mut Shootdown<&'a ActiveSet>,
     op: F,
     /// A property that no mapping of a space can have.
     refused: Option<PageProperty>,
@@ -657,212 +653,8 @@ impl<F: EachProperty> Recolourer<UserPtConfig> for Protecting<'_, '_, F> {
             self.refused = Some(after);
             return None;
         }
-        proof {
-            lemma_user_base::<NativeShape, NativeEntry<NativeShape>>();
-        }
-        // Before the change, so that nothing between them can lose it.
-        let ghost what = range;
-        let op = covering(range);
-        let ghost pages = op.pages();
-        self.shootdown.issue(op);
-        proof {
-            assert forall|w: nat| what.start.0 <= w * PAGE_SIZE < what.end.0 implies #[trigger] self.shootdown.gathers(w) by {
-                assert(pages.contains(w));
-            }
-        }
+        self.shootdown.note_change(range);
         Some(after)
-    }
-}
-
-impl Keeper<Fragment<UserPtConfig>> for Shootdown<'_> {
-    open spec fn root(self) -> nat {
-        Shootdown::root(self)
-    }
-
-    open spec fn keeps(self, w: nat, pa: nat) -> bool {
-        Shootdown::keeps(self, w, pa)
-    }
-
-    open spec fn gathers(self, w: nat) -> bool {
-        Shootdown::gathers(self, w)
-    }
-
-    open spec fn room(self) -> Option<nat> {
-        Some(Shootdown::room(self))
-    }
-
-    #[inline(always)]
-    fn counts(&self) -> bool {
-        true
-    }
-
-    #[inline(always)]
-    fn make_room(&mut self, n: usize) -> bool {
-        self.reserve(n)
-    }
-
-    #[inline(always)]
-    fn keep(&mut self, fragment: Fragment<UserPtConfig>) {
-        let ghost what = fragment;
-        match fragment {
-            Fragment::Leaf { va, item, .. } => {
-                let range = va..Vaddr(va.0 + item.frames.size());
-                let op = covering(range);
-                proof {
-                    lemma_covered(va, item, op);
-                }
-                let ghost pages = op.pages();
-                Shootdown::keep(self, op, Kept::Item(item));
-                proof {
-                    assert forall|w: nat, pa: nat| #[trigger] what.leads(w, pa) implies Shootdown::keeps(*self, w, pa) by {
-                        assert(item_leads::<UserPtConfig>(va, item, w, pa));
-                        assert(pages.contains(w) && Kept::Item(item).leads(w, pa));
-                    }
-                }
-            },
-            // Also if nothing was mapped in it: a processor may keep the address of the node itself.
-            Fragment::Node(node) => {
-                let op = TlbFlushOp::Range(node.va_range());
-                proof {
-                    lemma_user_base::<NativeShape, NativeEntry<NativeShape>>();
-                }
-                let kept = Kept::Node(node);
-                let ghost (has, pages) = (kept, op.pages());
-                Shootdown::keep(self, op, kept);
-                proof {
-                    assert forall|w: nat, pa: nat| #[trigger] what.leads(w, pa) implies Shootdown::keeps(*self, w, pa) by {
-                        assert(has.leads(w, pa) && pages.contains(w));
-                    }
-                }
-            },
-        }
-    }
-}
-
-impl Keeper<Displaced<UserPtConfig>> for Shootdown<'_> {
-    open spec fn root(self) -> nat {
-        Shootdown::root(self)
-    }
-
-    open spec fn keeps(self, w: nat, pa: nat) -> bool {
-        Shootdown::keeps(self, w, pa)
-    }
-
-    open spec fn gathers(self, w: nat) -> bool {
-        Shootdown::gathers(self, w)
-    }
-
-    open spec fn room(self) -> Option<nat> {
-        Some(Shootdown::room(self))
-    }
-
-    #[inline(always)]
-    fn counts(&self) -> bool {
-        true
-    }
-
-    #[inline(always)]
-    fn make_room(&mut self, n: usize) -> bool {
-        self.reserve(n)
-    }
-
-    #[inline(always)]
-    fn keep(&mut self, displaced: Displaced<UserPtConfig>) {
-        let Displaced { va, replaced } = displaced;
-        let op = TlbFlushOp::Addr(va);
-        proof {
-            lemma_pre_zero(nr::<UserPtConfig>(), 0);
-            lemma_covered(va, replaced.item, op);
-        }
-        Shootdown::keep(self, op, Kept::Item(replaced.item));
-    }
-}
-
-/// What a page led to in `map` it leads to in `map2`, or it is kept.
-spec fn all_kept(shootdown: Shootdown<'_>, map: IMap<nat, (nat, PageProperty)>, map2: IMap<nat, (nat, PageProperty)>) -> bool {
-    forall|w: nat| #[trigger]
-        map.dom().contains(w) ==> (map2.dom().contains(w) && map2[w].0 == map[w].0) || shootdown.keeps(w, map[w].0)
-}
-
-/// What a cursor of the table said of fragments, in the words of the flusher.
-proof fn lemma_kept(
-    before: Shootdown<'_>,
-    after: Shootdown<'_>,
-    map: IMap<nat, (nat, PageProperty)>,
-    map2: IMap<nat, (nat, PageProperty)>,
-)
-    requires
-        keeps_on::<Fragment<UserPtConfig>, Shootdown<'_>>(before, after),
-        keeps_lost::<Fragment<UserPtConfig>, Shootdown<'_>>(after, map, map2),
-    ensures
-        after.keeps_on(before),
-        all_kept(after, map, map2),
-{
-    assert forall|w: nat, pa: nat| #[trigger] before.keeps(w, pa) implies after.keeps(w, pa) by {
-        assert(Keeper::<Fragment<UserPtConfig>>::keeps(before, w, pa));
-    }
-    assert forall|w: nat| #[trigger] before.gathers(w) implies after.gathers(w) by {
-        assert(Keeper::<Fragment<UserPtConfig>>::gathers(before, w));
-    }
-}
-
-/// What a cursor of the table said of pages that were replaced, in the words of the flusher.
-proof fn lemma_displaced_kept(
-    before: Shootdown<'_>,
-    after: Shootdown<'_>,
-    map: IMap<nat, (nat, PageProperty)>,
-    map2: IMap<nat, (nat, PageProperty)>,
-)
-    requires
-        keeps_on::<Displaced<UserPtConfig>, Shootdown<'_>>(before, after),
-        keeps_lost::<Displaced<UserPtConfig>, Shootdown<'_>>(after, map, map2),
-    ensures
-        after.keeps_on(before),
-        all_kept(after, map, map2),
-{
-    assert forall|w: nat, pa: nat| #[trigger] before.keeps(w, pa) implies after.keeps(w, pa) by {
-        assert(Keeper::<Displaced<UserPtConfig>>::keeps(before, w, pa));
-    }
-    assert forall|w: nat| #[trigger] before.gathers(w) implies after.gathers(w) by {
-        assert(Keeper::<Displaced<UserPtConfig>>::gathers(before, w));
-    }
-}
-
-/// Where a flush has all pages of an item, it has every page from which the item led to a frame, and the item has the frame.
-proof fn lemma_covered(va: Vaddr, item: MappedItem, op: TlbFlushOp)
-    requires
-        item_fits::<UserPtConfig>(va, item),
-        forall|w: nat|
-            va.0 <= w * PAGE_SIZE < va.0 + span(nr::<UserPtConfig>(), UserPtConfig::raw(item).1) ==> #[trigger] op.pages().contains(w),
-    ensures
-        forall|w: nat, pa: nat| #[trigger]
-            item_leads::<UserPtConfig>(va, item, w, pa) ==> op.pages().contains(w) && Kept::Item(item).leads(w, pa),
-{
-    lemma_user_base::<NativeShape, NativeEntry<NativeShape>>();
-    let (start, l, _) = UserPtConfig::raw(item);
-    let n = pages(nr::<UserPtConfig>(), (l - 1) as nat);
-    assert(span(nr::<UserPtConfig>(), l) == PAGE_SIZE * n);
-    assert forall|w: nat, pa: nat| #[trigger] item_leads::<UserPtConfig>(va, item, w, pa) implies op.pages().contains(w) && Kept::Item(
-        item,
-    ).leads(w, pa) by {
-        let first = va.0 / PAGE_SIZE;
-        assert(w * PAGE_SIZE == va.0 + PAGE_SIZE * (w - first));
-    }
-}
-
-/// The flush of a range of whole pages.
-#[inline(always)]
-fn covering(range: Range<Vaddr>) -> (op: TlbFlushOp)
-    requires
-        range.start.0 <= range.end.0,
-        range.start.0 % PAGE_SIZE == 0,
-    ensures
-        forall|w: nat| range.start.0 <= w * PAGE_SIZE < range.end.0 ==> #[trigger] op.pages().contains(w),
-{
-    if range.end.0 - range.start.0 == PAGE_SIZE {
-        TlbFlushOp::Addr(range.start)
-    } else {
-        TlbFlushOp::Range(range)
     }
 }
 

@@ -5,9 +5,9 @@
 use super::protocol::*;
 use super::world::*;
 use vellum_machine::addr::Paddr;
-#[cfg(verus_keep_ghost)]
-use vellum_machine::cpu::bit;
 use vellum_machine::cpu::{CpuId, CpuSet, CpuSetWord, PreemptGuard};
+#[cfg(verus_keep_ghost)]
+use vellum_machine::cpu::{bit, has_arrived};
 use vellum_machine::halt::halt;
 use vstd::atomic::PermissionU64;
 use vstd::invariant::*;
@@ -35,6 +35,7 @@ impl InvariantPredicate<SetKey, SetRes> for SetInv {
         &&& r.word@.patomic == k.word
         &&& ours(r.listed.instance_id()) && r.listed.key() == k.space
         &&& forall|c: Cpu| #[trigger] bit(r.word@.value, c) <==> r.listed.value().contains(c)
+        &&& forall|c: Cpu| #[trigger] bit(r.word@.value, c) ==> has_arrived(c)
     }
 }
 
@@ -105,6 +106,7 @@ impl ActiveSet {
             ours(r.1@.instance_id()),
             r.1@.element() == (Clean { cpus: r.1@.element().cpus, space: self.space(), pages: ISet::full(), time: stamp.element() }),
             forall|c: Cpu| #[trigger] r.1@.element().cpus.contains(c) <==> !r.0.has(c),
+            forall|c: Cpu| #[trigger] r.0.has(c) ==> has_arrived(c),
         no_unwind
     {
         let w = caches();
@@ -126,6 +128,7 @@ impl ActiveSet {
     /// Adds a processor that is in the set of another space, or of none.
     fn add(&self, me: CpuId, Tracked(before): Tracked<&Option<Caches::member>>) -> (r: Tracked<Caches::member>)
         requires
+            has_arrived(me.number()),
             before matches Some(m) ==> ours(m.instance_id()) && m.element().1 == me.number(),
         ensures
             ours(r@.instance_id()),
@@ -245,6 +248,7 @@ impl RootRight {
     pub unsafe fn enter(self, here: &PreemptGuard, to: &ActiveSet, from: Option<&ActiveSet>) -> (r: RootRight)
         requires
             self.cpu() == here.cpu(),
+            has_arrived(self.cpu()),
             self.space() is Some <==> from is Some,
             from matches Some(set) ==> self.space() == Some(set.space()),
         ensures

@@ -277,9 +277,7 @@ impl CacheWorld {
         open_atomic_invariant!(self.inv.borrow() => g => {
             proof {
                 let ghost g0 = g;
-                assert(self.inv@.inv(g));
-                assert(g.cpus.dom().contains(c));
-                let tracked CpuRes { own: CacheOwn { mut perm, cache }, seat, requests } = g.cpus.tracked_remove(c);
+                let tracked CpuRes { own: CacheOwn { mut perm, cache }, seat, requests } = self.open(&mut g, c);
                 stopped.forgets(&mut perm);
                 let tracked (_, Tracked(cache), _, Tracked(f)) = self.inst.borrow().flush(c, ISet::full(), ask.space, ask.time, &asked.stamp, cache);
                 let all = f.element();

@@ -11,14 +11,20 @@
 //! 3. dropping the cursor, or [`finish`](crate::space::CursorMut::finish), unlocks the range, waits until each has
 //!    answered, and releases what was kept: nothing issued, kept or owed is ever lost.
 //!
+//! What the kernel maps for itself is in the table of every space, and its translations outlast a change of the root. So
+//! whoever changes it has *every* processor flush, in the same way (`audience`: the processors of a space, or everyone).
+//! Where something else than code on those processors can have them flush, as the firmware can on RISC-V, it does, and
+//! nobody is asked.
+//!
 //! # What is proved
 //!
 //! `protocol` is the machine: since when each processor has read the translations of each page that it may use, and what
 //! is gone from which pages by when. `world`, `ask` and `active` tie it to the words and to what processors are told to do: no
 //! step of the machine is made but beside the flush, the change of a root or the atomic access that it is about. `stale`
 //! seals what was taken out; the seal is broken with the fact that every processor is clean of it, and that comes from
-//! `request` and `flusher` alone: from having flushed, from answers, from not being in a space's set, and from not
-//! running. `theorems::what_is_released_is_out_of_reach` says what follows.
+//! `request` and `work` alone: from having flushed, from answers, from not being in a space's set, and from not
+//! running. `theorems::what_is_released_is_out_of_reach` says what follows, and for kernel space
+//! `theorems::what_is_released_of_kernel_space_was_forgotten_by_all`.
 //!
 //! A processor that idles is not asked either, if it leaves its space: [`VmSpace::deactivate_current`] has it walk the
 //! table of kernel space. There is no cheaper way to be spared: a walker reads tables speculatively for as long as they
@@ -48,6 +54,18 @@
 //! has no translation of the table, and walks it no more. (A change of the root forgets what is not global,
 //! and mappings of spaces never are.) A changer that still finds it asks in vain and harmlessly.
 //!
+//! *Kernel space.* It is active everywhere, and nobody leaves it. A processor joins when it arrives:
+//!
+//! | who changes an entry | who arrives |
+//! | --- | --- |
+//! | 1. store the entry | 1. say that it has arrived |
+//! | 2. fence | 2. fence |
+//! | 3. see who has arrived, and have those flush | 3. set the root of kernel space; from here on it walks that |
+//!
+//! It is as above: one fence comes first, and either the walks after the arrival see the new entry, or the changer sees
+//! the processor and has it flush. What it booted with maps nothing of kernel space that changes. (`vellum_machine::tlb::present`,
+//! and the duties of whoever brings a processor up.)
+//!
 //! *Waiting.* A request is answered from [`vellum_machine::cpu::relax`], which every waiting loop calls, so
 //! two processors that ask each other answer each other. Serving a request only flushes: it takes no lock.
 //!
@@ -59,7 +77,9 @@
 
 pub(crate) mod active;
 mod ask;
+mod audience;
 mod flusher;
+mod keeping;
 mod op;
 mod pile;
 pub(crate) mod protocol;
@@ -69,10 +89,21 @@ mod statistics;
 #[cfg(feature = "testing")]
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod testing;
+mod work;
 mod world;
 
-pub use flusher::{FlushOwed, Flushed, Kept, TlbFlusher};
+pub use flusher::{FlushOwed, Flushed, TlbFlusher};
 pub use op::{FOLD_LIMIT, RUN_LIMIT, TlbFlushOp};
+pub use pile::Kept;
 pub use statistics::{Statistics, statistics};
 
+#[cfg(verus_keep_ghost)]
+pub(crate) use audience::page_number;
+#[expect(unused_imports, reason = "for areas of kernel space, which are to come")]
+pub(crate) use audience::{Audience, Everyone};
 pub(crate) use flusher::Shootdown;
+#[expect(unused_imports, reason = "for areas of kernel space, which are to come")]
+pub(crate) use keeping::Measured;
+pub(crate) use keeping::covering;
+#[cfg(verus_keep_ghost)]
+pub(crate) use keeping::{lemma_covered, lemma_displaced_kept, lemma_kept};

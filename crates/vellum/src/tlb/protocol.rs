@@ -3,8 +3,11 @@
 //!
 //! A processor's walker reads the tables of its current space whenever it likes, and what it read stays in use until
 //! the processor flushes the page or sets another root. So all that the protocol has to know of a cache is since when it
-//! has been read: `since[c](p)` is the time of the last such step of processor `c` for page `p`. What was taken out of a
-//! space before that time, `c` cannot translate to.
+//! has been read: `since[c](s, p)` is the time of the last such step of processor `c` for page `p` of space `s`. What was taken out
+//! of a space before that time, `c` cannot translate to.
+//!
+//! Kernel space is the same in every space: a processor uses its translations whatever its root is, and keeps them when it
+//! sets another. It goes by the name [`kernel_space`], which no space has; what is known of its pages has times of its own.
 //!
 //! Whatever is known of caches is known as a [`Clean`]: some processors have no translation of some pages of a space from
 //! before a time. It stays true for ever, so these facts are handed around freely, and joined.
@@ -19,14 +22,24 @@ verus! {
 /// The ghost name of an address space; never used twice.
 pub type Sid = nat;
 
+/// The name of what every processor translates whatever its root is: kernel space.
+pub open spec fn kernel_space() -> Sid {
+    0
+}
+
+/// It is the name of what every processor translates.
+pub open spec fn is_kernel_space(s: Sid) -> bool {
+    s == kernel_space()
+}
+
 /// The ghost name of something that was taken out of a table; never used twice.
 pub type Mid = nat;
 
 /// A processor.
 pub type Cpu = nat;
 
-/// Since when the translations of each page that a processor may use were read.
-pub type Since = spec_fn(nat) -> nat;
+/// Since when the translations of each page of a space that a processor may use were read.
+pub type Since = spec_fn(Sid, nat) -> nat;
 
 /// Numbers of pages of virtual addresses.
 pub type Pages = ISet<nat>;
@@ -113,21 +126,30 @@ pub ghost struct Cache {
     pub space: Option<Sid>,
 }
 
-/// Since when a page's translations were read, after an event now.
+/// Since when a page's translations were read, after an event now. A change of the root says nothing of kernel space.
 pub open spec fn since_after(since: Since, event: CacheEvent, now: nat) -> Since {
-    |p: nat| match event {
-        CacheEvent::Root(_) => now,
+    |s: Sid, p: nat| match event {
+        CacheEvent::Root(_) => if is_kernel_space(s) {
+            since(s, p)
+        } else {
+            now
+        },
         CacheEvent::Forget(pages) => if pages.contains(p) {
             now
         } else {
-            since(p)
+            since(s, p)
         },
     }
 }
 
+/// A processor translates addresses of a space: of the one whose table is its root, and of kernel space.
+pub open spec fn uses(cache: Cache, s: Sid) -> bool {
+    is_kernel_space(s) || cache.space == Some(s)
+}
+
 /// What a processor keeps may lead to what is gone: it was read, for one of its pages, before that was taken out.
 pub open spec fn leads_to(cache: Cache, since: Since, g: Gone) -> bool {
-    cache.space == Some(g.space) && exists|p: nat| g.pages.contains(p) && (#[trigger] since(p)) < g.time
+    uses(cache, g.space) && exists|p: nat| g.pages.contains(p) && (#[trigger] since(g.space, p)) < g.time
 }
 
 tokenized_state_machine! { Caches {
@@ -192,13 +214,13 @@ tokenized_state_machine! { Caches {
     pub open spec fn holds(&self, f: Clean) -> bool {
         &&& f.time <= self.clock
         &&& forall|c: Cpu, p: nat| f.cpus.contains(c) && f.pages.contains(p) && #[trigger] self.cache.dom().contains(c)
-            && self.cache[c].space == Some(f.space) ==> #[trigger] (self.since[c])(p) >= f.time
+            && uses(self.cache[c], f.space) ==> #[trigger] (self.since[c])(f.space, p) >= f.time
     }
 
     init!{ boot(ncpu: nat) {
         init ncpu = ncpu;
         init clock = 0;
-        init next_space = 0;
+        init next_space = kernel_space() + 1;
         init next_gone = 0;
         init stamp = Set::empty().insert(0);
         init root = Map::empty();
@@ -206,7 +228,7 @@ tokenized_state_machine! { Caches {
         init member = Set::empty();
         init cache = Map::new(Set::<nat>::range(0, ncpu), |c: nat| Cache { log: Seq::empty(), space: None });
         init seat = Map::new(Set::<nat>::range(0, ncpu), |c: nat| None);
-        init since = Map::new(Set::<nat>::range(0, ncpu), |c: nat| |p: nat| 0nat);
+        init since = Map::new(Set::<nat>::range(0, ncpu), |c: nat| |s: Sid, p: nat| 0nat);
         init clean = Set::empty();
         init gone = Map::empty();
         init held = Set::empty();
@@ -292,10 +314,10 @@ tokenized_state_machine! { Caches {
         add stamp (union)= set { now };
     } }
 
-    /// Of no page nothing is known.
+    /// Of no page nothing is known, nor of no processor.
     transition!{ nothing(f: Clean) {
         have stamp >= set { f.time };
-        require forall|p: nat| !#[trigger] f.pages.contains(p);
+        require forall|c: Cpu, p: nat| !(#[trigger] f.cpus.contains(c) && #[trigger] f.pages.contains(p));
         add clean (union)= set { f };
     } }
 
@@ -419,8 +441,9 @@ tokenized_state_machine! { Caches {
         &&& forall|c: Cpu| #[trigger] self.seat.dom().contains(c) <==> c < self.ncpu
         &&& forall|c: Cpu| #[trigger] self.since.dom().contains(c) <==> c < self.ncpu
         &&& forall|t: nat| #[trigger] self.stamp.contains(t) ==> t <= self.clock
-        &&& forall|s: Sid| #[trigger] self.listed.dom().contains(s) ==> s < self.next_space
-        &&& forall|s: Sid| #[trigger] self.root.dom().contains(s) ==> s < self.next_space
+        &&& self.next_space > kernel_space()
+        &&& forall|s: Sid| #[trigger] self.listed.dom().contains(s) ==> !is_kernel_space(s) && s < self.next_space
+        &&& forall|s: Sid| #[trigger] self.root.dom().contains(s) ==> !is_kernel_space(s) && s < self.next_space
         &&& forall|m: Mid| #[trigger] self.gone.dom().contains(m) ==> m < self.next_gone && self.gone[m].time <= self.clock
         &&& forall|m: Mid| #[trigger] self.held.contains(m) ==> self.gone.dom().contains(m) && !self.released.contains(m)
     }
@@ -547,6 +570,16 @@ tokenized_state_machine! { Caches {
     #[inductive(collect)]
     fn collect_inductive(pre: Self, post: Self, i: Cpu, n: nat) {
         lemma_settled_grows(pre.clean, post.clean);
+        let f = pre.sent[(i, n)].answers();
+        assert forall|c: Cpu, p: nat| f.cpus.contains(c) && f.pages.contains(p) && #[trigger] pre.cache.dom().contains(c) && uses(
+            pre.cache[c],
+            f.space,
+        ) implies #[trigger] (pre.since[c])(f.space, p) >= f.time by {
+            let one = pre.sent[(i, n)].answer(c);
+            assert(pre.holds(one));
+            assert(one.cpus.contains(c));
+            assert((pre.since[c])(one.space, p) >= one.time);
+        }
     }
 } }
 

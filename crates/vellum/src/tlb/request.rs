@@ -4,6 +4,8 @@ use super::op::*;
 use super::protocol::*;
 use super::statistics::{Event, count};
 use super::world::*;
+#[cfg(verus_keep_ghost)]
+use vellum_machine::cpu::has_arrived;
 use vellum_machine::cpu::{CpuId, CpuSet, MAX_CPUS, PreemptGuard};
 #[cfg(verus_keep_ghost)]
 use vellum_machine::ipi::NotReached;
@@ -247,6 +249,7 @@ pub(super) fn send(
     requires
         me.number() == here.cpu(),
         ours(stamp.instance_id()),
+        forall|c: Cpu| #[trigger] targets.has(c) ==> has_arrived(c),
     ensures
         r matches Some(t) ==> {
             &&& t.ask() == (Ask { space: s, pages: batch.all(), time: stamp.element(), ..t.ask() })
@@ -390,6 +393,7 @@ fn call(
         sent.value().time == stamp.element(),
         readable(sent.value()),
         forall|c: Cpu| #[trigger] targets.has(c) <==> sent.value().targets.contains(c),
+        forall|c: Cpu| #[trigger] targets.has(c) ==> has_arrived(c),
         forall|c: Cpu| #[trigger] targets.has(c) ==> asked.dom().contains((me.number(), c)) && ours(
             asked[(me.number(), c)].instance_id(),
         ) && asked[(me.number(), c)].key() == (me.number(), c) && asked[(me.number(), c)].value() == number,

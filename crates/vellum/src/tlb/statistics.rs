@@ -14,6 +14,7 @@ pub(super) enum Event {
     Shootdown,
     Request,
     Acknowledgement,
+    RemoteFence,
     Dropped,
 }
 
@@ -58,6 +59,8 @@ pub struct Statistics {
     pub requests: u64,
     /// Processors that flushed and answered.
     pub acknowledgements: u64,
+    /// Dispatches for which other processors flushed without being asked to: the machine had them do it.
+    pub remote_fences: u64,
     /// Shootdowns that a test suppressed.
     pub dropped: u64,
 }
@@ -77,6 +80,7 @@ pub fn statistics() -> Statistics {
         shootdowns: total(Event::Shootdown),
         requests: total(Event::Request),
         acknowledgements: total(Event::Acknowledgement),
+        remote_fences: total(Event::RemoteFence),
         dropped: total(Event::Dropped),
     }
 }

@@ -8,12 +8,12 @@ use vellum_machine::addr::{Paddr, Vaddr};
 #[cfg(verus_keep_ghost)]
 use vellum_machine::atomic::ROW_WORDS;
 use vellum_machine::atomic::WordRows;
-use vellum_machine::cpu::{CpuId, PreemptGuard};
+use vellum_machine::cpu::{CpuId, CpuSet, PreemptGuard};
 #[cfg(verus_keep_ghost)]
-use vellum_machine::cpu::{MAX_CPUS, bit, lemma_bits};
+use vellum_machine::cpu::{MAX_CPUS, bit, has_arrived, lemma_bits};
 use vellum_machine::tlb::{self, CachePerm};
 #[cfg(verus_keep_ghost)]
-use vellum_machine::tlb::{CacheEvent, pages_in};
+use vellum_machine::tlb::{CacheEvent, noted, pages_in};
 use vstd::atomic::PermissionU64;
 use vstd::invariant::*;
 use vstd::prelude::*;
@@ -112,14 +112,28 @@ impl CpuRes {
     }
 }
 
+/// The same without the processor's permission.
+pub tracked struct CpuRest {
+    pub cache: Caches::cache,
+    pub seat: SeatRes,
+    pub requests: Requests,
+}
+
+impl CpuRest {
+    pub open spec fn ok(self, k: CacheKey, c: Cpu, perm: CachePerm) -> bool {
+        CpuRes { own: CacheOwn { perm, cache: self.cache }, seat: self.seat, requests: self.requests }.ok(k, c)
+    }
+}
+
 /// The words have these values.
 pub open spec fn says(text: Text, words: Seq<u64>) -> bool {
     forall|j: nat| j < TEXT_WORDS ==> #[trigger] words[j as int] == text[j]@.value
 }
 
-/// What the invariant has.
+/// What the invariant has: the permissions apart, for a step that is about many processors.
 pub tracked struct CacheRes {
-    pub cpus: Map<Cpu, CpuRes>,
+    pub perms: Map<Cpu, CachePerm>,
+    pub cpus: Map<Cpu, CpuRest>,
 }
 
 /// The predicate of the invariant.
@@ -127,8 +141,9 @@ pub struct CacheInv;
 
 impl InvariantPredicate<CacheKey, CacheRes> for CacheInv {
     open spec fn inv(k: CacheKey, r: CacheRes) -> bool {
+        &&& r.perms.dom() == Set::<nat>::range(0, MAX_CPUS as nat)
         &&& forall|c: Cpu| c < MAX_CPUS ==> #[trigger] r.cpus.dom().contains(c)
-        &&& forall|c: Cpu| #[trigger] r.cpus.dom().contains(c) ==> r.cpus[c].ok(k, c)
+        &&& forall|c: Cpu| c < MAX_CPUS ==> (#[trigger] r.cpus[c]).ok(k, c, r.perms[c])
     }
 }
 
@@ -249,7 +264,7 @@ impl CacheWorld {
         proof {
             cpus = gather(k, rows, perms, cache.into_map(), seat.into_map(), sender.into_map(), MAX_CPUS as nat);
         }
-        let tracked inv = AtomicInvariant::new(k, CacheRes { cpus }, 2);
+        let tracked inv = AtomicInvariant::new(k, CacheRes { perms, cpus }, 2);
         CacheWorld { words, inst: Tracked(inst), inv: Tracked(inv) }
     }
 
@@ -262,11 +277,12 @@ impl CacheWorld {
             r.ok(self.key(), c),
             CacheInv::inv(self.key(), *old(g)),
             old(g).cpus.dom().contains(c),
-            r == old(g).cpus[c],
             final(g).cpus == old(g).cpus.remove(c),
+            final(g).perms == old(g).perms.remove(c),
     {
         assert(g.cpus.dom().contains(c));
-        g.cpus.tracked_remove(c)
+        let tracked CpuRest { cache, seat, requests } = g.cpus.tracked_remove(c);
+        CpuRes { own: CacheOwn { perm: g.perms.tracked_remove(c), cache }, seat, requests }
     }
 
     /// Puts it back: the invariant holds again.
@@ -275,13 +291,17 @@ impl CacheWorld {
             CacheInv::inv(self.key(), g0),
             c < MAX_CPUS,
             old(g).cpus == g0.cpus.remove(c),
+            old(g).perms == g0.perms.remove(c),
             x.ok(self.key(), c),
         ensures
             self.inv@.inv(*final(g)),
     {
-        g.cpus.tracked_insert(c, x);
-        assert forall|d: Cpu| #[trigger] g.cpus.dom().contains(d) implies g.cpus[d].ok(self.key(), d) by {
-            assert(g0.cpus.dom().contains(d) || d == c);
+        let tracked CpuRes { own: CacheOwn { perm, cache }, seat, requests } = x;
+        g.perms.tracked_insert(c, perm);
+        g.cpus.tracked_insert(c, CpuRest { cache, seat, requests });
+        assert(g.perms.dom() =~= g0.perms.dom());
+        assert forall|d: Cpu| d < MAX_CPUS implies (#[trigger] g.cpus[d]).ok(self.key(), d, g.perms[d]) by {
+            assert(g0.cpus[d].ok(self.key(), d, g0.perms[d]));
         }
         assert forall|d: Cpu| d < MAX_CPUS implies #[trigger] g.cpus.dom().contains(d) by {
             assert(g0.cpus.dom().contains(d));
@@ -369,6 +389,98 @@ impl CacheWorld {
             }
         });
         Tracked(out)
+    }
+
+    //================ many processors' caches ================
+
+    /// Returns the processors that have arrived, and that no other translates anything by what it read before now.
+    pub(super) fn present(&self, Ghost(s): Ghost<Sid>, Tracked(stamp): Tracked<&Caches::stamp>) -> (r: (CpuSet, Tracked<Caches::clean>))
+        requires
+            *self == the_caches(),
+            ours(stamp.instance_id()),
+        ensures
+            ours(r.1@.instance_id()),
+            r.1@.element() == (Clean {
+                cpus: ISet::new(|c: Cpu| c < MAX_CPUS && !r.0.has(c)),
+                space: s,
+                pages: ISet::full(),
+                time: stamp.element(),
+            }),
+            forall|c: Cpu| #[trigger] r.0.has(c) ==> has_arrived(c),
+        no_unwind
+    {
+        let r;
+        let tracked out;
+        proof {
+            use_type_invariant(self);
+        }
+        open_atomic_invariant!(self.inv.borrow() => g => {
+            proof {
+                assert(CacheInv::inv(self.key(), g));
+                lemma_perms(self.key(), g);
+            }
+            let tracked CacheRes { mut perms, mut cpus } = g;
+            let ghost before = perms;
+            r = tlb::present(Tracked(&mut perms));
+            proof {
+                let absent = ISet::new(|c: Cpu| c < MAX_CPUS && !r.has(c));
+                out = note(self.key(), self.inst.borrow(), &mut cpus, before, perms, absent, s, stamp, MAX_CPUS as nat);
+                assert(below(absent, MAX_CPUS as nat) =~= absent);
+                g = CacheRes { perms, cpus };
+            }
+        });
+        (r, Tracked(out))
+    }
+
+    /// Has other processors, which have arrived, forget every translation, if something else than code on them can.
+    #[inline(always)]
+    pub(super) fn fence_others(
+        &self,
+        here: &PreemptGuard,
+        others: CpuSet,
+        Ghost(s): Ghost<Sid>,
+        Tracked(stamp): Tracked<&Caches::stamp>,
+    ) -> (r: Option<Tracked<Caches::clean>>)
+        requires
+            *self == the_caches(),
+            ours(stamp.instance_id()),
+            forall|c: Cpu| #[trigger] others.has(c) ==> has_arrived(c),
+        ensures
+            r matches Some(f) ==> ours(f@.instance_id()) && f@.element() == (Clean {
+                cpus: ISet::new(|c: Cpu| others.has(c)),
+                space: s,
+                pages: ISet::full(),
+                time: stamp.element(),
+            }),
+        no_unwind
+    {
+        let done;
+        let tracked mut out: Option<Caches::clean> = None;
+        proof {
+            use_type_invariant(self);
+        }
+        open_atomic_invariant!(self.inv.borrow() => g => {
+            proof {
+                assert(CacheInv::inv(self.key(), g));
+                lemma_perms(self.key(), g);
+            }
+            let tracked CacheRes { mut perms, mut cpus } = g;
+            let ghost before = perms;
+            done = tlb::fence_others(here, others, Tracked(&mut perms));
+            proof {
+                if done {
+                    let who = ISet::new(|c: Cpu| others.has(c));
+                    out = Some(note(self.key(), self.inst.borrow(), &mut cpus, before, perms, who, s, stamp, MAX_CPUS as nat));
+                    assert(below(who, MAX_CPUS as nat) =~= who);
+                }
+                g = CacheRes { perms, cpus };
+            }
+        });
+        if done {
+            Some(Tracked(out.tracked_unwrap()))
+        } else {
+            None
+        }
     }
 
     //================ roots ================
@@ -492,16 +604,84 @@ impl CacheWorld {
     }
 }
 
+/// Each permission is that of its processor.
+proof fn lemma_perms(k: CacheKey, g: CacheRes)
+    requires
+        CacheInv::inv(k, g),
+    ensures
+        forall|c: Cpu| c < MAX_CPUS ==> (#[trigger] g.perms[c]).cpu() == c,
+{
+    assert forall|c: Cpu| c < MAX_CPUS implies (#[trigger] g.perms[c]).cpu() == c by {
+        assert(g.cpus[c].ok(k, c, g.perms[c]));
+    }
+}
+
+/// Those of them below `n`.
+spec fn below(who: ISet<Cpu>, n: nat) -> ISet<Cpu> {
+    ISet::new(|c: Cpu| c < n && who.contains(c))
+}
+
+/// The protocol notes of the processors below `n` that those in `who` forgot everything, as their permissions say by now.
+proof fn note(
+    k: CacheKey,
+    tracked inst: &Caches::Instance,
+    tracked cpus: &mut Map<Cpu, CpuRest>,
+    before: Map<Cpu, CachePerm>,
+    after: Map<Cpu, CachePerm>,
+    who: ISet<Cpu>,
+    s: Sid,
+    tracked stamp: &Caches::stamp,
+    n: nat,
+) -> (tracked r: Caches::clean)
+    requires
+        n <= MAX_CPUS,
+        k.inst == *inst,
+        stamp.instance_id() == inst.id(),
+        before.dom() == Set::<nat>::range(0, MAX_CPUS as nat),
+        noted(before, after, who, ISet::full()),
+        forall|c: Cpu| c < MAX_CPUS ==> #[trigger] old(cpus).dom().contains(c),
+        forall|c: Cpu| c < MAX_CPUS ==> (#[trigger] old(cpus)[c]).ok(k, c, if c < n { before[c] } else { after[c] }),
+    ensures
+        forall|c: Cpu| c < MAX_CPUS ==> #[trigger] final(cpus).dom().contains(c),
+        forall|c: Cpu| c < MAX_CPUS ==> (#[trigger] final(cpus)[c]).ok(k, c, after[c]),
+        r.instance_id() == inst.id(),
+        r.element() == (Clean { cpus: below(who, n), space: s, pages: ISet::full(), time: stamp.element() }),
+    decreases n,
+{
+    let f = Clean { cpus: below(who, n), space: s, pages: ISet::full(), time: stamp.element() };
+    if n == 0 {
+        return inst.nothing(f, stamp);
+    }
+    let m = (n - 1) as nat;
+    assert(after.dom().contains(m));
+    if !who.contains(m) {
+        assert(below(who, m) =~= below(who, n));
+        return note(k, inst, cpus, before, after, who, s, stamp, m);
+    }
+    let o = *cpus;
+    let tracked CpuRest { cache, seat, requests } = cpus.tracked_remove(m);
+    let tracked (_, Tracked(cache), _, Tracked(one)) = inst.flush(m, ISet::full(), s, stamp.element(), stamp, cache);
+    cpus.tracked_insert(m, CpuRest { cache, seat, requests });
+    assert forall|c: Cpu| c < MAX_CPUS implies (#[trigger] cpus[c]).ok(k, c, if c < m { before[c] } else { after[c] }) by {
+        assert(o[c].ok(k, c, if c < n { before[c] } else { after[c] }));
+    }
+    assert forall|c: Cpu| c < MAX_CPUS implies #[trigger] cpus.dom().contains(c) by {
+        assert(o.dom().contains(c));
+    }
+    let tracked others = note(k, inst, cpus, before, after, who, s, stamp, m);
+    inst.join(others.element(), one.element(), f, &others, &one)
+}
+
 /// The resources of the processors below `n`.
 proof fn gather(
     k: CacheKey,
     tracked rows: Map<nat, Map<nat, PermissionU64>>,
-    tracked perms: Map<nat, CachePerm>,
+    perms: Map<nat, CachePerm>,
     tracked cache: Map<Cpu, Caches::cache>,
     tracked seat: Map<Cpu, Caches::seat>,
     tracked sender: Map<Cpu, Caches::sender>,
     n: nat,
-) -> (tracked r: Map<Cpu, CpuRes>)
+) -> (tracked r: Map<Cpu, CpuRest>)
     requires
         n <= MAX_CPUS,
         rows.dom() == Set::<nat>::range(0, n),
@@ -522,10 +702,10 @@ proof fn gather(
         Sender { number: 0, claimed: false, numbered: false, pending: ISet::empty() }),
     ensures
         forall|c: Cpu| c < n <==> #[trigger] r.dom().contains(c),
-        forall|c: Cpu| #[trigger] r.dom().contains(c) ==> r[c].ok(k, c),
+        forall|c: Cpu| c < n ==> (#[trigger] r[c]).ok(k, c, perms[c]),
     decreases n,
 {
-    let tracked (mut rows, mut perms, mut cache, mut seat, mut sender) = (rows, perms, cache, seat, sender);
+    let tracked (mut rows, mut cache, mut seat, mut sender) = (rows, cache, seat, sender);
     if n == 0 {
         Map::tracked_empty()
     } else {
@@ -536,18 +716,17 @@ proof fn gather(
         let tracked taken = row.tracked_remove(SEAT as nat);
         let tracked mut text = Map::<nat, PermissionU64>::tracked_empty();
         let tracked text = take_text(k, m, row, text, 0);
-        let tracked own = CacheOwn { perm: perms.tracked_remove(m), cache: cache.tracked_remove(m) };
         let tracked seat_res = SeatRes { taken, seat: Some(seat.tracked_remove(m)) };
         let tracked requests = Requests { number, awaited, sender: sender.tracked_remove(m), sent: None, text: Some(text) };
         lemma_bits(0, 0);
         assert(rows.dom() =~= Set::<nat>::range(0, m));
-        assert(perms.dom() =~= Set::<nat>::range(0, m));
-        assert(cache.dom() =~= Set::<nat>::range(0, m));
+        assert(perms.remove(m).dom() =~= Set::<nat>::range(0, m));
         assert(seat.dom() =~= Set::<nat>::range(0, m));
         assert(sender.dom() =~= Set::<nat>::range(0, m));
-        let tracked x = CpuRes { own, seat: seat_res, requests };
-        assert(x.ok(k, m));
-        let tracked mut r = gather(k, rows, perms, cache, seat, sender, m);
+        let tracked x = CpuRest { cache: cache.tracked_remove(m), seat: seat_res, requests };
+        assert(x.ok(k, m, perms[m]));
+        assert(cache.dom() =~= Set::<nat>::range(0, m));
+        let tracked mut r = gather(k, rows, perms.remove(m), cache, seat, sender, m);
         r.tracked_insert(m, x);
         r
     }

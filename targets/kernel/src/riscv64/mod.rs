@@ -77,7 +77,7 @@ extern "C" fn other_processor(hart: usize, stack_end: usize) -> ! {
     if crate::faults::halts(cpu) {
         machine::halt();
     }
-    // SAFETY: as for the first one; `start_processor` starts each once.
+    // SAFETY: as for the first one; `start_processor` starts each once. The boot tables map nothing that is unmapped.
     unsafe { bare::arrive(cpu, hart as u32) };
     traps::init();
     crate::boot::enter_kernel_space();
@@ -86,6 +86,7 @@ extern "C" fn other_processor(hart: usize, stack_end: usize) -> ! {
         "hart {hart} does not have the mode of paging that the first one chose"
     );
     traps::interrupts_on();
+    bare::serve_calls();
     crate::processor(cpu)
 }
 

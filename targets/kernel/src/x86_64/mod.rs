@@ -74,12 +74,14 @@ extern "C" fn other_processor(number: usize) -> ! {
     if crate::faults::halts(cpu) {
         machine::halt();
     }
-    // SAFETY: as for the first one; `start_processor` starts each once.
+    // SAFETY: as for the first one; `start_processor` starts each once. The boot tables map nothing that is unmapped.
     unsafe { bare::arrive(cpu, machine::hardware_id(cpu)) };
     descriptors::load(cpu);
     crate::boot::enter_kernel_space();
     apic::enable();
     interrupts_on();
+    // The local APIC was off, and has lost interrupts that came before.
+    bare::serve_calls();
     crate::processor(cpu)
 }
 

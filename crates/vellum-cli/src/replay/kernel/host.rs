@@ -364,6 +364,7 @@ impl Kernel {
                 shootdowns: now.shootdowns - before.shootdowns,
                 requests: now.requests - before.requests,
                 acknowledgements: now.acknowledgements - before.acknowledgements,
+                remote_fences: now.remote_fences - before.remote_fences,
                 dropped: now.dropped - before.dropped,
             },
             peak: self.peak,

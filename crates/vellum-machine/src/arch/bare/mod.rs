@@ -13,7 +13,7 @@ use crate::addr::{PAGE_SIZE, Paddr, Vaddr};
 use crate::cpu::{CpuId, CpuSet, MAX_CPUS};
 use crate::fault::{self, FaultOutcome, PageFault};
 use crate::layout::PADDR_LIMIT;
-use crate::primitive::spin_loop;
+use crate::primitive::{fence, spin_loop};
 use crate::tlb::Statistics;
 use core::ops::Range;
 use core::ptr;
@@ -50,6 +50,9 @@ pub fn power_on(cpus: usize, halt: fn(&str) -> !) {
 /// 2. No other function of this crate runs on the processor before this one.
 /// 3. The register that names the processor (x86-64: the base of `gs`; RISC-V: `tp`) is changed by nobody while kernel
 ///    code runs: an entry from user code restores it.
+/// 4. The tables that the processor walks until this returns map nothing that is unmapped or changed: no part of kernel space
+///    that is not there for good. Only afterwards others have it flush.
+/// 5. When it can be interrupted, it calls [`serve_calls`] once: the interrupt for a call that came before may be lost.
 pub unsafe fn arrive(cpu: CpuId, hardware: u32) {
     let station = &STATIONS[cpu.index()];
     station.settle(cpu, hardware);
@@ -184,6 +187,19 @@ pub(crate) fn call_on(set: CpuSet, f: fn(usize), arg: usize) -> CpuSet {
         reached.insert(cpu);
     }
     reached
+}
+
+/// The processors that have arrived.
+pub(crate) fn present() -> CpuSet {
+    // SeqCst: orders what was written before against the looks; pairs with the fence in `Station::open`.
+    fence(Ordering::SeqCst);
+    CpuSet::first(count()).iter().filter(|&cpu| station(cpu).is_some_and(Station::is_open)).collect()
+}
+
+/// Has other processors flush, if something else than code on them can.
+#[inline(always)]
+pub(crate) fn fence_others(others: CpuSet) -> bool {
+    native::fence_others(others.iter().filter_map(station).map(Station::hardware))
 }
 
 pub(crate) fn statistics(cpu: CpuId) -> Option<Statistics> {

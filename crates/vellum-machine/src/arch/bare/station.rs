@@ -5,6 +5,7 @@
 use super::{count, native, relax};
 use crate::addr::Paddr;
 use crate::cpu::{CpuId, MAX_CPUS};
+use crate::primitive::fence;
 use crate::tlb::Statistics;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -120,8 +121,23 @@ impl Station {
     }
 
     pub(super) fn open(&self) {
-        // Release: pairs with the Acquire in `post`.
+        // Release: pairs with the Acquire in `is_open`.
         self.open.store(true, Ordering::Release);
+        // SeqCst: orders it against what this processor reads from here on, its walks of kernel space among them; pairs with
+        // the fence in `present`. Who missed this one there had changed the tables before.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Whether the processor has arrived.
+    pub(super) fn is_open(&self) -> bool {
+        // Acquire: pairs with the Release in `open`.
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// Its number in the hardware's count.
+    pub(super) fn hardware(&self) -> u32 {
+        // Relaxed: written before `open`.
+        self.hardware.load(Ordering::Relaxed)
     }
 
     #[inline(always)]
@@ -166,15 +182,13 @@ impl Station {
 
     /// Puts a call in and tells the processor of it; says whether it will be served.
     pub(super) fn post(&self, f: fn(usize), arg: usize) -> bool {
-        // Acquire: pairs with the Release in `open`.
-        if !self.open.load(Ordering::Acquire) {
+        if !self.is_open() {
             return false;
         }
         while !self.with_calls(|calls| calls.push(Call { f, arg })) {
             relax();
         }
-        // Relaxed: written before `open`.
-        native::interrupt(self.hardware.load(Ordering::Relaxed));
+        native::interrupt(self.hardware());
         true
     }
 

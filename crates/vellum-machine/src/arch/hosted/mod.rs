@@ -222,6 +222,18 @@ pub(crate) fn call_on(set: CpuSet, f: fn(usize), arg: usize) -> CpuSet {
     }
 }
 
+/// The processors that have somebody in their seats.
+pub(crate) fn present() -> CpuSet {
+    // The lock of each mailbox is what orders this: who takes a seat later sees what was written before.
+    CpuSet::first(count()).iter().filter(|&cpu| station(cpu).is_some_and(Station::is_open)).collect()
+}
+
+/// Other processors' translations can be had flushed by calls alone.
+#[inline(always)]
+pub(crate) fn fence_others(_others: CpuSet) -> bool {
+    false
+}
+
 pub(crate) fn statistics(cpu: CpuId) -> Option<Statistics> {
     station(cpu).map(|station| station.counters.read())
 }

@@ -111,6 +111,11 @@ impl Station {
         self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether somebody is in the seat, and serves its calls.
+    pub(super) fn is_open(&self) -> bool {
+        self.mailbox().open
+    }
+
     #[inline(always)]
     pub(super) fn has_calls(&self) -> bool {
         // Relaxed: a hint; the mailbox's lock orders the call itself.

@@ -160,6 +160,30 @@ pub(super) fn interrupt(hardware: u32) {
     }
 }
 
+/// Has harts forget every translation and every node address, and waits until they have; says whether they did.
+///
+/// For all addresses: a fence for one would keep the nodes' (see [`flush_page`]).
+pub(super) fn fence_others(harts: impl Iterator<Item = u32> + Clone) -> bool {
+    let Some(base) = harts.clone().min() else {
+        return true;
+    };
+    let mut mask = 0_usize;
+    for hart in harts {
+        // One call reaches as many harts as a word has bits.
+        let Some(bit) = 1_usize.checked_shl(hart - base) else {
+            return false;
+        };
+        mask |= bit;
+    }
+    // SAFETY: orders memory: what was written before is there for the harts that fence, and what they did before that is done
+    // for this one.
+    let order = || unsafe { asm!("fence rw, rw", options(nostack, preserves_flags)) };
+    order();
+    let done = sbi::fence_harts(mask, base as usize).is_ok();
+    order();
+    done
+}
+
 /// The causes of page faults (privileged specification, section 4.1.8).
 const FETCH_FAULT: usize = 12;
 const LOAD_FAULT: usize = 13;

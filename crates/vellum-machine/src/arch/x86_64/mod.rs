@@ -128,6 +128,12 @@ pub(super) fn interrupt(hardware: u32) {
     apic::send(hardware, apic::Message::Fixed(super::bare::CALL_VECTOR));
 }
 
+/// No instruction has other processors flush.
+#[inline(always)]
+pub(super) fn fence_others(_hardware: impl Iterator<Item = u32>) -> bool {
+    false
+}
+
 /// The highest level at which this processor's walker knows pages: 3 with pages of 1 GiB, 2 without.
 pub(crate) fn largest_leaf_level() -> u8 {
     const EXTENDED: u32 = 0x8000_0001;

@@ -1,0 +1,274 @@
+//! What cursors of page tables take out, kept for the flush that it waits for.
+#![cfg_attr(not(verus_keep_ghost), allow(unused_variables, reason = "what only the proofs use"))]
+#![allow(non_shorthand_field_patterns, reason = "the expansion of patterns in `verus!`")]
+use super::audience::Audience;
+#[cfg(verus_keep_ghost)]
+use super::audience::page_number;
+use super::flusher::Shootdown;
+use super::op::TlbFlushOp;
+use super::pile::Kept;
+#[cfg(verus_keep_ghost)]
+use crate::page_table::PageProperty;
+#[cfg(verus_keep_ghost)]
+use crate::page_table::config::nr;
+#[cfg(verus_keep_ghost)]
+use crate::page_table::geometry::{lemma_pre_zero, pages, span};
+use crate::page_table::keeper::{Displaced, Keeper};
+#[cfg(verus_keep_ghost)]
+use crate::page_table::keeper::{Gone, item_fits, item_leads, keeps_lost, keeps_on};
+use crate::page_table::user::RootPart;
+use crate::page_table::{Fragment, FramesPt, MappedItem, PageTableConfig, PageTableEntry, PagingConsts};
+use core::ops::Range;
+use vellum_machine::addr::{PAGE_SIZE, Vaddr};
+#[cfg(verus_keep_ghost)]
+use vellum_machine::tlb::pages_in;
+use vstd::prelude::*;
+
+verus! {
+
+/// A use of page tables whose items say how large they are.
+pub trait Measured: PageTableConfig + Sized {
+    /// The bytes that an item is mapped at.
+    fn bytes_of(item: &Self::Item) -> (r: usize)
+        ensures
+            r == span(nr::<Self>(), Self::raw(*item).1),
+    ;
+}
+
+impl<G: PagingConsts, E: PageTableEntry<G>, W: RootPart<G>> Measured for FramesPt<G, E, W> {
+    #[inline(always)]
+    fn bytes_of(item: &MappedItem<G>) -> (r: usize) {
+        item.frames.size()
+    }
+}
+
+impl<A: Audience> Keeper<Fragment<A::Config>> for Shootdown<A> where A::Config: Measured {
+    open spec fn root(self) -> nat {
+        Shootdown::root(self)
+    }
+
+    open spec fn keeps(self, w: nat, pa: nat) -> bool {
+        Shootdown::keeps(self, w, pa)
+    }
+
+    open spec fn gathers(self, w: nat) -> bool {
+        Shootdown::gathers(self, w)
+    }
+
+    open spec fn room(self) -> Option<nat> {
+        Some(Shootdown::room(self))
+    }
+
+    #[inline(always)]
+    fn counts(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn make_room(&mut self, n: usize) -> bool {
+        self.reserve(n)
+    }
+
+    #[inline(always)]
+    fn keep(&mut self, fragment: Fragment<A::Config>) {
+        let ghost what = fragment;
+        match fragment {
+            Fragment::Leaf { va, item, .. } => {
+                let range = va..Vaddr(va.0 + A::Config::bytes_of(&item));
+                let op = covering(range);
+                proof {
+                    lemma_covered::<A::Config>(va, item, op);
+                }
+                let ghost pages = op.pages();
+                Shootdown::keep(self, op, Kept::Item(item));
+                proof {
+                    assert forall|w: nat, pa: nat| #[trigger] what.leads(w, pa) implies Shootdown::keeps(*self, w, pa) by {
+                        assert(item_leads::<A::Config>(va, item, w, pa));
+                        assert(pages.contains(page_number::<A::Config>(w)) && Kept::<A::Config>::Item(item).leads(w, pa));
+                    }
+                }
+            },
+            // Also if nothing was mapped in it: a processor may keep the address of the node itself.
+            Fragment::Node(node) => {
+                let op = TlbFlushOp::Range(node.va_range());
+                let kept = Kept::Node(node);
+                let ghost (has, pages) = (kept, op.pages());
+                proof {
+                    lemma_page_numbers::<A::Config>();
+                }
+                Shootdown::keep(self, op, kept);
+                proof {
+                    assert forall|w: nat, pa: nat| #[trigger] what.leads(w, pa) implies Shootdown::keeps(*self, w, pa) by {
+                        assert(has.leads(w, pa) && pages.contains(page_number::<A::Config>(w)));
+                    }
+                }
+            },
+        }
+    }
+}
+
+impl<A: Audience> Keeper<Displaced<A::Config>> for Shootdown<A> {
+    open spec fn root(self) -> nat {
+        Shootdown::root(self)
+    }
+
+    open spec fn keeps(self, w: nat, pa: nat) -> bool {
+        Shootdown::keeps(self, w, pa)
+    }
+
+    open spec fn gathers(self, w: nat) -> bool {
+        Shootdown::gathers(self, w)
+    }
+
+    open spec fn room(self) -> Option<nat> {
+        Some(Shootdown::room(self))
+    }
+
+    #[inline(always)]
+    fn counts(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn make_room(&mut self, n: usize) -> bool {
+        self.reserve(n)
+    }
+
+    #[inline(always)]
+    fn keep(&mut self, displaced: Displaced<A::Config>) {
+        let Displaced { va, replaced } = displaced;
+        let op = TlbFlushOp::Addr(va);
+        proof {
+            lemma_pre_zero(nr::<A::Config>(), 0);
+            lemma_covered::<A::Config>(va, replaced.item, op);
+        }
+        Shootdown::keep(self, op, Kept::Item(replaced.item));
+    }
+}
+
+impl<A: Audience> Shootdown<A> {
+    /// Gathers the flush of a range in which something changes.
+    ///
+    /// Before the change, so that nothing between them can lose it.
+    #[inline(always)]
+    pub(crate) fn note_change(&mut self, range: Range<Vaddr>)
+        requires
+            range.start.0 <= range.end.0,
+            range.start.0 % PAGE_SIZE == 0,
+        ensures
+            final(self).keeps_on(*old(self)),
+            forall|w: nat|
+                range.start.0 <= A::Config::va_base() + w * PAGE_SIZE < range.end.0 ==> #[trigger] final(self).gathers(w),
+    {
+        let op = covering(range);
+        proof {
+            lemma_page_numbers::<A::Config>();
+            let pages = op.pages();
+            assert forall|w: nat| range.start.0 <= A::Config::va_base() + w * PAGE_SIZE < range.end.0 implies pages.contains(
+                #[trigger] page_number::<A::Config>(w),
+            ) by {}
+        }
+        self.issue(op);
+    }
+}
+
+/// What a page led to in `map` it leads to in `map2`, or it is kept.
+pub open spec fn all_kept<A: Audience>(
+    shootdown: Shootdown<A>,
+    map: IMap<nat, (nat, PageProperty)>,
+    map2: IMap<nat, (nat, PageProperty)>,
+) -> bool {
+    forall|w: nat| #[trigger]
+        map.dom().contains(w) ==> (map2.dom().contains(w) && map2[w].0 == map[w].0) || shootdown.keeps(w, map[w].0)
+}
+
+/// What a cursor of the table said of fragments, in the words of the flusher.
+pub proof fn lemma_kept<A: Audience>(
+    before: Shootdown<A>,
+    after: Shootdown<A>,
+    map: IMap<nat, (nat, PageProperty)>,
+    map2: IMap<nat, (nat, PageProperty)>,
+) where A::Config: Measured
+    requires
+        keeps_on::<Fragment<A::Config>, Shootdown<A>>(before, after),
+        keeps_lost::<Fragment<A::Config>, Shootdown<A>>(after, map, map2),
+    ensures
+        after.keeps_on(before),
+        all_kept(after, map, map2),
+{
+    assert forall|w: nat, pa: nat| #[trigger] before.keeps(w, pa) implies after.keeps(w, pa) by {
+        assert(Keeper::<Fragment<A::Config>>::keeps(before, w, pa));
+    }
+    assert forall|w: nat| #[trigger] before.gathers(w) implies after.gathers(w) by {
+        assert(Keeper::<Fragment<A::Config>>::gathers(before, w));
+    }
+}
+
+/// What a cursor of the table said of pages that were replaced, in the words of the flusher.
+pub proof fn lemma_displaced_kept<A: Audience>(
+    before: Shootdown<A>,
+    after: Shootdown<A>,
+    map: IMap<nat, (nat, PageProperty)>,
+    map2: IMap<nat, (nat, PageProperty)>,
+)
+    requires
+        keeps_on::<Displaced<A::Config>, Shootdown<A>>(before, after),
+        keeps_lost::<Displaced<A::Config>, Shootdown<A>>(after, map, map2),
+    ensures
+        after.keeps_on(before),
+        all_kept(after, map, map2),
+{
+    assert forall|w: nat, pa: nat| #[trigger] before.keeps(w, pa) implies after.keeps(w, pa) by {
+        assert(Keeper::<Displaced<A::Config>>::keeps(before, w, pa));
+    }
+    assert forall|w: nat| #[trigger] before.gathers(w) implies after.gathers(w) by {
+        assert(Keeper::<Displaced<A::Config>>::gathers(before, w));
+    }
+}
+
+/// Where the pages of a table are.
+pub proof fn lemma_page_numbers<C: PageTableConfig>()
+    ensures
+        forall|w: nat| (#[trigger] page_number::<C>(w)) * PAGE_SIZE == C::va_base() + w * PAGE_SIZE,
+{
+    C::config_ok();
+}
+
+/// Where a flush has all pages of an item, it has every page from which the item led to a frame, and the item has the frame.
+pub proof fn lemma_covered<C: PageTableConfig>(va: Vaddr, item: C::Item, op: TlbFlushOp)
+    requires
+        item_fits::<C>(va, item),
+        forall|p: nat| va.0 <= p * PAGE_SIZE < va.0 + span(nr::<C>(), C::raw(item).1) ==> #[trigger] op.pages().contains(p),
+    ensures
+        forall|w: nat, pa: nat| #[trigger]
+            item_leads::<C>(va, item, w, pa) ==> op.pages().contains(page_number::<C>(w)) && Kept::<C>::Item(item).leads(w, pa),
+{
+    lemma_page_numbers::<C>();
+    C::config_ok();
+    let (start, l, _) = C::raw(item);
+    let n = pages(nr::<C>(), (l - 1) as nat);
+    assert(span(nr::<C>(), l) == PAGE_SIZE * n);
+    assert forall|w: nat, pa: nat| #[trigger] item_leads::<C>(va, item, w, pa) implies op.pages().contains(page_number::<C>(w))
+        && Kept::<C>::Item(item).leads(w, pa) by {
+        let first = (va.0 - C::va_base()) / PAGE_SIZE as int;
+        assert(page_number::<C>(w) * PAGE_SIZE == va.0 + PAGE_SIZE * (w - first));
+    }
+}
+
+/// The flush of a range of whole pages.
+#[inline(always)]
+pub(crate) fn covering(range: Range<Vaddr>) -> (op: TlbFlushOp)
+    requires
+        range.start.0 <= range.end.0,
+        range.start.0 % PAGE_SIZE == 0,
+    ensures
+        forall|p: nat| range.start.0 <= p * PAGE_SIZE < range.end.0 ==> #[trigger] op.pages().contains(p),
+{
+    if range.end.0 - range.start.0 == PAGE_SIZE {
+        TlbFlushOp::Addr(range.start)
+    } else {
+        TlbFlushOp::Range(range)
+    }
+}
+
+} // verus!
