@@ -11,7 +11,6 @@ pub mod boot;
 pub mod frame;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod io;
-#[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod kspace;
 pub mod page_table;
 pub mod ranges;

@@ -12,6 +12,7 @@ use crate::frame::slot::*;
 use crate::frame::table::slot_of;
 use crate::frame::token::*;
 use crate::frame::{Frame, Link, LinkedList, Segment, UniqueFrame};
+use crate::kspace::KVirtArea;
 use crate::page_table::config::*;
 use crate::page_table::entry::*;
 use crate::page_table::mmu::*;
@@ -459,6 +460,23 @@ pub fn two_areas_do_not_overlap(a: AreaRange, b: AreaRange)
         of_a.disjoint(&of_b);
         two_runs_are_apart(a.first() / 16, a.pages() / 16 + 1, b.first() / 16, b.pages() / 16 + 1);
     }
+}
+
+/// **Nor do their addresses**, as a kernel has them: a page between them is neither's.
+pub fn addresses_of_two_areas_do_not_overlap(a: KVirtArea, b: KVirtArea)
+    ensures
+        a.end() + PAGE_SIZE <= b.start() || b.end() + PAGE_SIZE <= a.start(),
+{
+    let (of_a, of_b) = (a.into_range(), b.into_range());
+    let ghost (x, n, y, k) = (of_a.first(), of_a.pages(), of_b.first(), of_b.pages());
+    two_areas_do_not_overlap(of_a, of_b);
+    assert((x + n + 1) * PAGE_SIZE <= y * PAGE_SIZE || (y + k + 1) * PAGE_SIZE <= x * PAGE_SIZE) by (nonlinear_arith)
+        requires
+            x + n < y || y + k < x,
+            PAGE_SIZE == 4096,
+    ;
+    assert((x + n + 1) * PAGE_SIZE == x * PAGE_SIZE + n * PAGE_SIZE + PAGE_SIZE && (y + k + 1) * PAGE_SIZE == y * PAGE_SIZE + k
+        * PAGE_SIZE + PAGE_SIZE) by (nonlinear_arith);
 }
 
 } // verus!

@@ -97,13 +97,10 @@ pub use op::{FOLD_LIMIT, RUN_LIMIT, TlbFlushOp};
 pub use pile::Kept;
 pub use statistics::{Statistics, statistics};
 
+pub(crate) use audience::Everyone;
 #[cfg(verus_keep_ghost)]
 pub(crate) use audience::page_number;
-#[expect(unused_imports, reason = "for areas of kernel space, which are to come")]
-pub(crate) use audience::{Audience, Everyone};
 pub(crate) use flusher::Shootdown;
-#[expect(unused_imports, reason = "for areas of kernel space, which are to come")]
-pub(crate) use keeping::Measured;
 pub(crate) use keeping::covering;
 #[cfg(verus_keep_ghost)]
-pub(crate) use keeping::{lemma_covered, lemma_displaced_kept, lemma_kept};
+pub(crate) use keeping::{all_kept, lemma_covered, lemma_displaced_kept, lemma_kept};
