@@ -2,14 +2,17 @@
 mod space_support;
 
 use space_support::*;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use vellum::io::UntypedMem;
+use vellum::kspace::LINEAR_MAP;
 use vellum::space::{Access, MappedItem, PageProperty, VmSpace};
 use vellum::tlb::{self, FOLD_LIMIT, TlbFlushOp, testing};
 use vellum_hosted::Machine;
-use vellum_machine::addr::PAGE_SIZE;
+use vellum_machine::addr::{PAGE_SIZE, Vaddr};
 use vellum_machine::cpu::CpuSet;
+use vellum_machine::tlb as hardware;
 
 /// Has processor 1 load from page 0 of an active space for as long as it can, while processor 0 runs
 /// `change`; returns what the last load saw.
@@ -201,6 +204,51 @@ fn two_processors_that_ask_each_other_answer_each_other() {
         });
         let counted = machine.run_on(cpu(0), tlb::statistics);
         assert_eq!(counted.requests, counted.acknowledgements);
+    });
+}
+
+/// A range of kernel space, whose translations every processor may have.
+fn in_kernel_space(pages: usize) -> Range<Vaddr> {
+    LINEAR_MAP..Vaddr(LINEAR_MAP.0 + pages * PAGE_SIZE)
+}
+
+fn flushes(number: u32) -> u64 {
+    hardware::statistics(cpu(number)).unwrap().flushes
+}
+
+#[test]
+fn kernel_space_is_flushed_whatever_is_active() {
+    with_machine(|machine| {
+        let spaces = [0, 1].map(|_| one_page(machine, Access::RW));
+        // Nowhere, in one space, in another each.
+        for active in 0..=2 {
+            for (number, space) in spaces.iter().enumerate().take(active) {
+                machine.run_on(cpu(number as u32), || space.activate());
+            }
+            for pages in [1, FOLD_LIMIT, FOLD_LIMIT + 1] {
+                machine.run_on(cpu(0), || {
+                    let (before, counted) = ([flushes(0), flushes(1)], tlb::statistics());
+                    testing::shoot_down_everywhere(in_kernel_space(pages));
+                    assert_eq!([flushes(0), flushes(1)], before.map(|flushes| flushes + 1));
+                    let now = tlb::statistics();
+                    // The machine has two processors, and there could be more.
+                    assert_eq!(now.requests - counted.requests, 1);
+                    assert_eq!(now.acknowledgements - counted.acknowledgements, 1);
+                    assert_eq!(now.remote_fences, 0);
+                });
+            }
+        }
+    });
+}
+
+#[test]
+fn all_flush_for_all_at_once() {
+    with_machine(|machine| {
+        let space = one_page(machine, Access::RW);
+        machine.run_on(cpu(1), || space.activate());
+        let before = [flushes(0), flushes(1)];
+        machine.on_all(|_| (0..2000).for_each(|_| testing::shoot_down_everywhere(in_kernel_space(2))));
+        assert_eq!([flushes(0), flushes(1)], before.map(|flushes| flushes + 2 * 2000));
     });
 }
 

@@ -1,8 +1,14 @@
-//! Faults to plant, to see that tests find them.
+//! Faults to plant, to see that tests find them, and shootdowns without a change.
 //!
 //! A kernel does not enable the feature that this module belongs to.
+use super::audience::Everyone;
+use super::{Shootdown, TlbFlushOp};
+use crate::page_table::KernelPtConfig;
+use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering};
+use vellum_machine::addr::Vaddr;
 use vellum_machine::cpu::{self, MAX_CPUS};
+use vstd::prelude::Ghost;
 
 static DROP_NEXT: [AtomicBool; MAX_CPUS] = [const { AtomicBool::new(false) }; MAX_CPUS];
 
@@ -15,6 +21,16 @@ static DROP_NEXT: [AtomicBool; MAX_CPUS] = [const { AtomicBool::new(false) }; MA
 /// On a thread that is no processor.
 pub fn drop_next_shootdown() {
     DROP_NEXT[cpu::current().index()].store(true, Ordering::Relaxed);
+}
+
+/// Has every processor flush a range, as whoever unmaps something in kernel space does, and waits until all have.
+///
+/// # Panics
+/// On a thread that is no processor.
+pub fn shoot_down_everywhere(range: Range<Vaddr>) {
+    let mut shootdown = Shootdown::new(Everyone::<KernelPtConfig>::of(Ghost::assume_new()));
+    shootdown.issue(TlbFlushOp::Range(range));
+    let _ = shootdown.finish();
 }
 
 /// Whether this shootdown is to be dropped.
