@@ -180,7 +180,9 @@ pub fn fence_others(_here: &PreemptGuard, others: CpuSet, Tracked(perms): Tracke
     imp::fence_others(others)
 }
 
-/// A processor that will never run anything again: it keeps nothing, and walks no table.
+/// A processor that had arrived and will never run anything again: it keeps nothing, and walks no table.
+///
+/// One that has not arrived yet is none: what is known of it is known of a moment, by [`present`].
 #[verifier::external_body]
 pub tracked struct Stopped {
     _p: (),

@@ -113,6 +113,7 @@ fn flush_run(
 }
 
 /// Flushes what is in a batch on this processor.
+#[inline]
 pub(super) fn flush_batch(
     here: &PreemptGuard,
     me: CpuId,

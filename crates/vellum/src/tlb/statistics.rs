@@ -19,6 +19,7 @@ pub(super) enum Event {
 }
 
 /// Counts on the calling processor.
+#[inline]
 #[verifier::external_body]
 pub(super) fn count(_here: &PreemptGuard, event: Event, times: u64)
     opens_invariants none

@@ -55,6 +55,7 @@ impl Sent {
     }
 
     /// What is known of all processors, if each has answered.
+    #[inline]
     fn answer(&self) -> (r: Option<Tracked<Caches::clean>>)
         ensures
             r matches Some(f) ==> {

@@ -247,6 +247,7 @@ impl Seat {
         // SAFETY: made just now from a box that is never freed.
         let processor: &'static Processor = unsafe { &*processor };
         PROCESSOR.set(Some(processor));
+        // It has read nothing of any table yet. Who missed it here had written before what it will read: the lock orders it.
         station.mailbox().open = true;
         Ok(Seat { station, processor, on_this_thread: PhantomData })
     }
