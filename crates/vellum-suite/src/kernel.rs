@@ -40,12 +40,12 @@ fn write(at: Vaddr, data: &[u8]) -> Result<(), PageFault> {
     unsafe { kernel::write(at, data) }
 }
 
-fn load_word<W: Word>(at: Vaddr) -> Result<W, WordError> {
+pub(crate) fn load_word<W: Word>(at: Vaddr) -> Result<W, WordError> {
     // SAFETY: as in `read`.
     unsafe { kernel::load(at) }
 }
 
-fn store_word<W: Word>(at: Vaddr, value: W) -> Result<(), WordError> {
+pub(crate) fn store_word<W: Word>(at: Vaddr, value: W) -> Result<(), WordError> {
     // SAFETY: as in `read`.
     unsafe { kernel::store(at, value) }
 }

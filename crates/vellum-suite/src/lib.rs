@@ -5,6 +5,7 @@
 
 extern crate alloc;
 
+pub mod areas;
 pub mod at_once;
 pub mod bounds;
 pub mod faults;
@@ -130,6 +131,17 @@ macro_rules! for_each_suite {
                 a_handler_can_be_set_while_faults_are_handled: "a handler is set while faults are handled",
                 a_fault_under_a_cursor_fails_instead_of_waiting_for_itself: "a fault under a cursor fails",
                 a_handler_that_activates_another_space_is_survived: "a handler that activates another space is survived",
+            }
+            areas {
+                frames_are_seen_one_after_the_other: "an area shows frames one after the other",
+                what_an_area_refuses: "what an area refuses it says",
+                mappings_are_changed_in_an_area: "mappings are changed in an area",
+                what_is_unmapped_no_processor_reads: "what was unmapped in an area no processor reads",
+                storm: "what was replaced in an area is read by nobody",
+                areas_of_all_at_once: "processors have areas of their own at once",
+                addresses_run_out_and_come_back: "addresses of areas run out and come back",
+                each_allocation_of_an_area_can_fail: "each allocation of an area can fail",
+                an_area_goes_without_memory: "an area goes without memory",
             }
             sequences {
                 of_a_map: "any sequence on a space is that of a map",

@@ -82,7 +82,7 @@ pub fn each_allocation(machine: &dyn Machine) {
 }
 
 /// Holds frames until few are left; the list needs no heap.
-fn hold_all_but(left: usize) -> LinkedList<()> {
+pub(crate) fn hold_all_but(left: usize) -> LinkedList<()> {
     let mut held = LinkedList::new();
     while free_frames() > left {
         for _ in 0..(free_frames() - left).min(512) {

@@ -7,7 +7,6 @@ use crate::page_table::config::nr;
 #[cfg(verus_keep_ghost)]
 use crate::page_table::geometry::pages;
 use crate::page_table::geometry::pages_below;
-#[cfg(verus_keep_ghost)]
 use crate::page_table::hoard::FEW;
 use crate::page_table::keeper::Recolourer;
 use crate::page_table::{
@@ -22,6 +21,8 @@ use core::ops::Range;
 use vellum_machine::addr::{PAGE_SIZE, Vaddr};
 use vellum_machine::halt::halt;
 use vellum_machine::owned::{Owned, Release};
+#[cfg(verus_keep_ghost)]
+use vstd::arithmetic::div_mod::lemma_mod_decreases;
 use vstd::prelude::*;
 
 verus! {
@@ -189,6 +190,30 @@ fn take_out(table: &PageTable<AreaPtConfig>, vas: Range<Vaddr>, shootdown: &mut 
     pages
 }
 
+/// Takes the node out that has the pages of a range, if it has nothing else and nothing is mapped there; it is kept.
+///
+/// Whoever maps something there waits for the lock of the node above, or is there first.
+fn prune(table: &PageTable<AreaPtConfig>, vas: Range<Vaddr>, shootdown: &mut Everywhere)
+    ensures
+        final(shootdown).keeps_on(*old(shootdown)),
+{
+    let start = vas.start;
+    let len = if vas.start.0 <= vas.end.0 { vas.end.0 - vas.start.0 } else { 0 };
+    if len / PAGE_SIZE <= FEW {
+        return ;
+    }
+    let Ok(mut cursor) = table.cursor_mut_at(vas, 2) else { return };
+    if let Ok(None) = cursor.find_next(len) {
+        if cursor.jump(start).is_ok() {
+            let ghost (o, before) = (cursor, *shootdown);
+            let _ = cursor.unmap_to(len, shootdown);
+            proof {
+                lemma_kept(before, *shootdown, o.mapped(), cursor.mapped());
+            }
+        }
+    }
+}
+
 /// The addresses of the first mapping at or after the beginning of a range, as far as it is in it.
 fn next_mapping(table: &PageTable<AreaPtConfig>, vas: Range<Vaddr>) -> Result<Option<Range<Vaddr>>, PageTableError> {
     let len = if vas.start.0 <= vas.end.0 { vas.end.0 - vas.start.0 } else { 0 };
@@ -280,6 +305,34 @@ impl Mappings {
         Ok(Vaddr(start)..Vaddr(start + len))
     }
 
+    /// Takes the nodes out at the ends of the area that have nothing any more, and keeps them.
+    fn prune_ends(&self, shootdown: &mut Everywhere)
+        ensures
+            final(shootdown).keeps_on(*old(shootdown)),
+    {
+        let size = self.size();
+        if size == 0 {
+            return ;
+        }
+        proof {
+            NativeShape::consts_ok();
+        }
+        let span = PAGE_SIZE * NativeShape::NR_ENTRIES;
+        let end = self.start.0 + (size - 1);
+        proof {
+            lemma_mod_decreases(self.start.0 as nat, span as nat);
+            lemma_mod_decreases(end as nat, span as nat);
+        }
+        let (first, last) = (self.start.0 - self.start.0 % span, end - end % span);
+        if first > usize::MAX - span || last > usize::MAX - span {
+            return ;
+        }
+        prune(self.table, Vaddr(first)..Vaddr(first + span), shootdown);
+        if last != first {
+            prune(self.table, Vaddr(last)..Vaddr(last + span), shootdown);
+        }
+    }
+
     /// Takes everything out, one mapping after the other: what is kept at a time needs no memory.
     #[cold]
     #[verifier::exec_allows_no_decreases_clause]
@@ -309,9 +362,13 @@ impl Release for Mappings {
         let end = self.start.0 + self.size();
         let mut shootdown = everywhere(self.table);
         let taken = take_out(self.table, Vaddr(self.start.0)..Vaddr(end), &mut shootdown);
+        self.prune_ends(&mut shootdown);
         let _ = shootdown.finish();
         if taken.is_err() {
             self.take_out_one_by_one();
+            let mut shootdown = everywhere(self.table);
+            self.prune_ends(&mut shootdown);
+            let _ = shootdown.finish();
         }
         // Now nothing is mapped there and nobody has translations: the range goes back.
     }
