@@ -3,7 +3,7 @@
 //! Every access goes through the processor's translation, as one of [`user`](crate::user) does, but with the kernel's
 //! rights: the page need not be the user's, and a write needs a page that may be written. A page fault goes to nobody,
 //! since nobody could resolve it: the access ends there. So does one at an address that is not
-//! [kernel space's](crate::layout::KERNEL_BASE). An access that spans pages is made page by page.
+//! [of the upper half](crate::layout::upper_half). An access that spans pages is made page by page.
 //!
 //! All functions panic on a thread that is no processor. The duties of their callers:
 //! 1. At the addresses that are accessed nothing is mapped, or memory that can be read at any time, or written if the

@@ -85,6 +85,13 @@ pub const PADDR_LIMIT: usize = 0x40_0000_0000;
 
 } // verus!
 
+/// Returns the first address above those that have no meaning: the upper half, which is the kernel's, begins there.
+#[cfg_attr(verus_keep_ghost, verifier::external)]
+#[inline(always)]
+pub fn upper_half() -> usize {
+    user_top().wrapping_neg()
+}
+
 /// The windows end before the address space does: what the proofs need to know of them, for every target.
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 const _: () = {

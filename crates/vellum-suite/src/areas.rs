@@ -235,8 +235,10 @@ struct Storm {
 /// read it all the time. What they read is never older than the last replacement that was done before.
 pub fn storm(machine: &dyn Machine) {
     let mut area = on_first(machine, || KVirtArea::new(PAGE_SIZE).expect("there are addresses"));
+    let before = on_first(machine, tlb::statistics);
     let storm = Storm {
-        rounds: machine.storm_rounds().max(1),
+        // As one of spaces, but for a quarter of the rounds: in each every processor flushes.
+        rounds: (machine.storm_rounds() / 4).max(1),
         va: area.range().start,
         floor: AtomicU64::new(0),
         over: AtomicBool::new(false),
@@ -252,9 +254,12 @@ pub fn storm(machine: &dyn Machine) {
             read(&storm);
         }
     });
+    let after = on_first(machine, tlb::statistics);
     machine.note(format_args!(
-        "{} rounds, {} values read, none stale",
+        "{} rounds, {} processors asked, {} fences of all by the machine, {} values read, none stale",
         storm.rounds,
+        after.requests - before.requests,
+        after.remote_fences - before.remote_fences,
         storm.seen.load(Ordering::Relaxed)
     ));
     on_first(machine, move || drop(area));
@@ -299,7 +304,7 @@ const AT_A_TIME: usize = 8;
 
 /// Processors reserve, map and drop areas at once; each finds in its own what it has put there.
 pub fn areas_of_all_at_once(machine: &dyn Machine) {
-    let rounds = 40 * machine.scale();
+    let rounds = 16 * machine.scale();
     machine.on_all(&|me| {
         let mut random = Random::new(machine.seed(), me.index());
         let mut areas: Vec<(KVirtArea, u64)> = Vec::with_capacity(AT_A_TIME);

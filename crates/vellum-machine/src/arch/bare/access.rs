@@ -2,7 +2,7 @@
 use super::{here, native};
 use crate::addr::Vaddr;
 use crate::fault::{self, Access, FaultOutcome, PageFault};
-use crate::layout::{KERNEL_BASE, user_top};
+use crate::layout::{upper_half, user_top};
 
 pub use native::user::Word;
 
@@ -23,7 +23,7 @@ impl Mode {
         match self {
             Mode::User | Mode::Kernel => len.min(user_top().saturating_sub(va.0)),
             // Kernel space ends with the last address.
-            Mode::Supervisor if va.0 >= KERNEL_BASE => len.min(va.0.wrapping_neg()),
+            Mode::Supervisor if va.0 >= upper_half() => len.min(va.0.wrapping_neg()),
             Mode::Supervisor => 0,
         }
     }

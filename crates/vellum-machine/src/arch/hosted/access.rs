@@ -6,7 +6,7 @@ use super::with_processor;
 use crate::addr::Vaddr;
 use crate::cpu::no_processor;
 use crate::fault::{self, Access, FaultOutcome, PageFault};
-use crate::layout::KERNEL_BASE;
+use crate::layout::upper_half;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Who makes an access.
@@ -29,7 +29,7 @@ impl Processor {
     fn resolve(&self, mode: Mode, va: Vaddr, access: Access) -> Result<Place, PageFault> {
         self.interrupt_point();
         self.before_access(va);
-        if mode == Mode::Supervisor && va.0 < KERNEL_BASE {
+        if mode == Mode::Supervisor && va.0 < upper_half() {
             return Err(PageFault { addr: va, access, present: false, user: false });
         }
         match self.translate(va, Rights::for_access(mode, access)) {
