@@ -31,6 +31,8 @@ static HALT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 
 /// Says how many processors the machine has, numbered from 0, and what stops it with a message.
 ///
+/// Before a second one arrives, and before anything is unmapped: until then there is none that could be called.
+///
 /// # Panics
 /// If `cpus` is zero or above [`MAX_CPUS`].
 pub fn power_on(cpus: usize, halt: fn(&str) -> !) {
@@ -46,7 +48,8 @@ pub fn power_on(cpus: usize, halt: fn(&str) -> !) {
 /// `hardware` is its number in the hardware's count: the identifier of its local APIC, or of the hart.
 ///
 /// # Safety
-/// 1. The caller is a processor that no call was made for before, and no other is made for that number.
+/// 1. The caller is a processor that no call was made for before, and no other is made for that number, which is one that the
+///    machine [has](power_on).
 /// 2. No other function of this crate runs on the processor before this one.
 /// 3. The register that names the processor (x86-64: the base of `gs`; RISC-V: `tp`) is changed by nobody while kernel
 ///    code runs: an entry from user code restores it.
