@@ -26,6 +26,12 @@ pub fn user_top() -> usize {
     if LEVELS_ARE_CHOSEN && !has_four_levels() { HALF_OF_THREE } else { HALF_OF_FOUR }
 }
 
+/// Returns the first address above those that have no meaning: the upper half, which is the kernel's, begins there.
+#[inline(always)]
+pub fn upper_half() -> usize {
+    0usize.wrapping_sub(user_top())
+}
+
 /// The first address of the upper half of three levels.
 #[cfg(all(target_os = "none", target_arch = "riscv64"))]
 pub const KERNEL_BASE: usize = 0xffff_ffc0_0000_0000;
@@ -84,13 +90,6 @@ pub const PADDR_LIMIT: usize = 0x20_0000_0000;
 pub const PADDR_LIMIT: usize = 0x40_0000_0000;
 
 } // verus!
-
-/// Returns the first address above those that have no meaning: the upper half, which is the kernel's, begins there.
-#[cfg_attr(verus_keep_ghost, verifier::external)]
-#[inline(always)]
-pub fn upper_half() -> usize {
-    user_top().wrapping_neg()
-}
 
 /// The windows end before the address space does: what the proofs need to know of them, for every target.
 #[cfg_attr(verus_keep_ghost, verifier::external)]

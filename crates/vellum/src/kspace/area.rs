@@ -1,6 +1,7 @@
 //! Areas: ranges of kernel addresses that are reserved, mapped, and unmapped again.
 #![cfg_attr(not(verus_keep_ghost), allow(unused_variables, reason = "what only the proofs use"))]
 #![allow(non_shorthand_field_patterns, reason = "the expansion of patterns in `verus!`")]
+#![allow(clippy::manual_is_multiple_of, reason = "the contracts and the proofs speak of remainders")]
 use super::area_error::{AreaMapError, KVirtAreaError};
 #[cfg(verus_keep_ghost)]
 use crate::page_table::config::nr;
@@ -172,6 +173,12 @@ fn put_range(
     }
 }
 
+/// Returns how many bytes a range of addresses has.
+#[inline(always)]
+fn bytes_in(vas: &Range<Vaddr>) -> usize {
+    vas.end.0.saturating_sub(vas.start.0)
+}
+
 /// Takes out what is mapped at addresses, keeps it, and returns how many base pages it was.
 fn take_out(table: &PageTable<AreaPtConfig>, vas: Range<Vaddr>, shootdown: &mut Everywhere) -> (r: Result<usize, PageTableError>)
     requires
@@ -179,7 +186,7 @@ fn take_out(table: &PageTable<AreaPtConfig>, vas: Range<Vaddr>, shootdown: &mut 
     ensures
         final(shootdown).keeps_on(*old(shootdown)),
 {
-    let len = if vas.start.0 <= vas.end.0 { vas.end.0 - vas.start.0 } else { 0 };
+    let len = bytes_in(&vas);
     let mut cursor = table.cursor_mut(vas)?;
     let ghost (o, before) = (cursor, *shootdown);
     let pages = cursor.unmap_to(len, shootdown);
@@ -193,12 +200,13 @@ fn take_out(table: &PageTable<AreaPtConfig>, vas: Range<Vaddr>, shootdown: &mut 
 /// Takes the node out that has the pages of a range, if it has nothing else and nothing is mapped there; it is kept.
 ///
 /// Whoever maps something there waits for the lock of the node above, or is there first.
+#[expect(clippy::collapsible_if, reason = "the verifier does not read chains of conditions")]
 fn prune(table: &PageTable<AreaPtConfig>, vas: Range<Vaddr>, shootdown: &mut Everywhere)
     ensures
         final(shootdown).keeps_on(*old(shootdown)),
 {
     let start = vas.start;
-    let len = if vas.start.0 <= vas.end.0 { vas.end.0 - vas.start.0 } else { 0 };
+    let len = bytes_in(&vas);
     if len / PAGE_SIZE <= FEW {
         return ;
     }
@@ -216,7 +224,7 @@ fn prune(table: &PageTable<AreaPtConfig>, vas: Range<Vaddr>, shootdown: &mut Eve
 
 /// The addresses of the first mapping at or after the beginning of a range, as far as it is in it.
 fn next_mapping(table: &PageTable<AreaPtConfig>, vas: Range<Vaddr>) -> Result<Option<Range<Vaddr>>, PageTableError> {
-    let len = if vas.start.0 <= vas.end.0 { vas.end.0 - vas.start.0 } else { 0 };
+    let len = bytes_in(&vas);
     let mut cursor = table.cursor(vas)?;
     match cursor.find_next(len)? {
         Some(_) => Ok(Some(cursor.peek()?.range)),
@@ -256,7 +264,7 @@ fn recolour(
     access: Access,
     shootdown: &mut Everywhere,
 ) -> Result<usize, PageTableError> {
-    let len = if vas.start.0 <= vas.end.0 { vas.end.0 - vas.start.0 } else { 0 };
+    let len = bytes_in(&vas);
     let mut cursor = table.cursor_mut(vas)?;
     let mut each = Recolouring { shootdown, access };
     cursor.protect_by(len, &mut each)
@@ -335,16 +343,17 @@ impl Mappings {
 
     /// Takes everything out, one mapping after the other: what is kept at a time needs no memory.
     #[cold]
-    #[verifier::exec_allows_no_decreases_clause]
     fn take_out_one_by_one(&self) {
         let size = self.size();
         let end = self.start.0 + size;
         let mut from = self.start.0;
-        while from < end {
+        while from < end
+            decreases end - from,
+        {
             let at = match next_mapping(self.table, Vaddr(from)..Vaddr(end)) {
-                Ok(Some(at)) => at,
+                Ok(Some(at)) if from < at.end.0 && at.end.0 <= end => at,
                 Ok(None) => return ,
-                Err(_) => halt("an area cannot be looked through"),
+                _ => halt("an area cannot be looked through"),
             };
             let mut shootdown = everywhere(self.table);
             from = at.end.0;
