@@ -13,7 +13,6 @@ pub mod frame;
 pub mod io;
 pub mod kspace;
 pub mod page_table;
-pub mod ranges;
 pub mod space;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 pub mod sync;

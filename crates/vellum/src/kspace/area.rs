@@ -3,6 +3,7 @@
 #![allow(non_shorthand_field_patterns, reason = "the expansion of patterns in `verus!`")]
 #![allow(clippy::manual_is_multiple_of, reason = "the contracts and the proofs speak of remainders")]
 use super::area_error::{AreaMapError, KVirtAreaError};
+use crate::kspace::ranges::{AreaRange, WINDOW_PAGES, reserve_aligned};
 #[cfg(verus_keep_ghost)]
 use crate::page_table::config::nr;
 #[cfg(verus_keep_ghost)]
@@ -14,7 +15,6 @@ use crate::page_table::{
     Access, AreaPtConfig, MappedItem, MappedRange, NativeShape, PageProperty, PageTable, PageTableConfig,
     PageTableError, PagingConsts,
 };
-use crate::ranges::{AreaRange, WINDOW_PAGES, reserve_aligned};
 use crate::tlb::{Everyone, Shootdown};
 #[cfg(verus_keep_ghost)]
 use crate::tlb::{all_kept, lemma_displaced_kept, lemma_kept};

@@ -1,6 +1,6 @@
 //! Why something cannot be done with an area.
+use crate::kspace::ranges::RangeError;
 use crate::page_table::{PageProperty, PageTableError};
-use crate::ranges::RangeError;
 use core::fmt;
 use vstd::prelude::*;
 

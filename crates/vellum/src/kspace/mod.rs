@@ -11,6 +11,7 @@
 
 mod area;
 mod area_error;
+pub mod ranges;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 mod reach;
 #[cfg_attr(verus_keep_ghost, verifier::external)]

@@ -3,7 +3,7 @@
 //! Runs lie in two words, so that they are taken in two steps and given back where the second fails.
 #![expect(unsafe_code, reason = "a watched cell is written through its pointer")]
 use loom::thread;
-use vellum::ranges::{CHUNK_PAGES, RangeIn, Ranges};
+use vellum::kspace::ranges::{CHUNK_PAGES, RangeIn, Ranges};
 use vellum_machine::primitive::{UnsafeCell, explore};
 
 const WORDS: usize = 2;
