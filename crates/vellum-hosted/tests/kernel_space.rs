@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "maps memory that nobody uses")]
 
 use vellum::frame::allocator::inject_failure;
-use vellum::kspace::{self, KernelMapError, LINEAR_MAP, area_range};
+use vellum::kspace::{self, KVirtArea, KVirtAreaError, KernelMapError, LINEAR_MAP, area_range};
 use vellum::space::{self, Access, PageProperty, VmSpace, VmSpaceError};
 use vellum_hosted::{Machine, MachineConfig};
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
@@ -40,6 +40,7 @@ fn mappings_are_checked_and_stay() {
     machine.run_on(CpuId::BOOT, || {
         let rw = PageProperty::kernel(Access::RW);
         assert_eq!(map(FREE, 0, PAGE_SIZE, rw), Err(KernelMapError::NotInitialised));
+        assert_eq!(KVirtArea::new(PAGE_SIZE).err(), Some(KVirtAreaError::NotInitialised));
         // SAFETY: refused.
         assert_eq!(unsafe { kspace::enter() }, Err(KernelMapError::NotInitialised));
         space_set_up_after_failures();
