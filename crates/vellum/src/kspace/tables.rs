@@ -119,12 +119,8 @@ fn make_areas() -> Result<&'static PageTable<AreaPtConfig>, KernelSpaceError> {
     }
     let areas = AREAS.get().ok_or(KernelSpaceError::AlreadyInitialised)?;
     areas.populate().map_err(|_| KernelSpaceError::NoMemory)?;
-    // The nodes above those of base pages, too: they stay, for areas take the nodes out that they leave empty, and no others.
-    let window = area_range();
-    for start in (window.start.0..window.end.0).step_by(PAGE_SIZE << 18) {
-        // Where there is no memory for one, it is made later.
-        drop(areas.cursor_mut_at(Vaddr(start)..Vaddr(start + (PAGE_SIZE << 9)), 2));
-    }
+    // The nodes above the leaf tables, too: they stay, for areas take the leaf tables out that they leave empty, and no others.
+    areas.populate_range(area_range(), 2).map_err(|_| KernelSpaceError::NoMemory)?;
     Ok(areas)
 }
 

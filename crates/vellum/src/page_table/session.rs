@@ -145,10 +145,12 @@ impl<C: PageTableConfig> Session<C> {
         va_of::<C>(self.v)
     }
 
-    /// Makes the nodes below the root, that are missing.
-    pub(super) fn populate(&mut self) -> (r: Result<(), PageTableError>)
+    /// Makes the nodes of level `l` and above that are missing for the pages `[from, to)`.
+    pub(super) fn populate(&mut self, from: usize, to: usize, l: u8) -> (r: Result<(), PageTableError>)
         requires
             old(self).g.top == C::Consts::levels(),
+            old(self).g.s <= from <= to <= old(self).g.e,
+            1 <= l < C::Consts::levels(),
     {
         proof {
             use_type_invariant(&*self);
@@ -156,21 +158,34 @@ impl<C: PageTableConfig> Session<C> {
             lemma_total::<C>();
         }
         self.near = Near::none::<C>();
-        let n = pages_below::<C::Consts>(C::Consts::levels() - 1);
-        let mut v = self.g.s;
-        while v < self.g.e
+        let n = pages_below::<C::Consts>(l);
+        let mut v = from;
+        while v < to
             invariant
                 self.wf(),
                 self.near.is_none::<C>(),
                 self.g.s <= v,
+                to <= self.g.e,
                 n >= 1,
                 self.g.e <= 0x2000_0000_0000,
-                1 <= C::Consts::levels() <= 5,
+                1 <= l < C::Consts::levels() <= 5,
                 self.g.top == C::Consts::levels(),
-            decreases self.g.e - v,
+            decreases to - v,
         {
-            let f = descend::<C>(&self.g, Tracked(self.tree.borrow()), v);
-            if f.l == C::Consts::levels() && C::Consts::levels() > 1 {
+            let mut above = C::Consts::levels();
+            while above > l
+                invariant
+                    self.wf(),
+                    self.near.is_none::<C>(),
+                    self.g.s <= v < to <= self.g.e <= 0x2000_0000_0000,
+                    1 <= l < C::Consts::levels() <= 5,
+                    self.g.top == C::Consts::levels(),
+                decreases above,
+            {
+                let f = descend::<C>(&self.g, Tracked(self.tree.borrow()), v);
+                if f.l <= l {
+                    break ;
+                }
                 let i = entry_index::<C::Consts>(v, f.l);
                 let ghost k = place::<C>(v as nat, f.l as nat);
                 proof {
@@ -179,8 +194,9 @@ impl<C: PageTableConfig> Session<C> {
                 if expand::<C>(&self.g, Tracked(self.tree.borrow_mut()), Ghost(k), f.pa, i, f.l, f.word).is_none() {
                     return Err(PageTableError::NoMemory);
                 }
+                above -= 1;
             }
-            v = if n < self.g.e - v { v + n } else { self.g.e };
+            v = if n < to - v { v + n } else { to };
         }
         Ok(())
     }

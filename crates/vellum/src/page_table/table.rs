@@ -379,6 +379,37 @@ impl<C: PageTableConfig> PageTable<C> {
     ///
     /// [`PageTableError::NoMemory`]: some are still missing.
     pub fn populate(&self) -> Result<(), PageTableError> {
+        proof {
+            C::Consts::consts_ok();
+        }
+        let (s, e) = whole_table::<C>();
+        self.populate_pages(s, e, C::Consts::levels() - 1)
+    }
+
+    /// Makes every node of level `level`, which is 1 for those of base pages, and above that is missing for a range of addresses.
+    ///
+    /// # Errors
+    ///
+    /// - As [`cursor`](Self::cursor) where it is not a range of the table.
+    /// - [`PageTableError::NoMemory`]: some are still missing.
+    pub fn populate_range(&self, range: Range<Vaddr>, level: u8) -> Result<(), PageTableError> {
+        let (s, e) = check_range::<C>(range)?;
+        if level >= C::Consts::levels() {
+            // The root is there.
+            return Ok(());
+        }
+        proof {
+            C::Consts::consts_ok();
+        }
+        self.populate_pages(s, e, if level < 1 { 1 } else { level })
+    }
+
+    /// Makes the nodes that are missing, as [`Session::populate`].
+    fn populate_pages(&self, from: usize, to: usize, l: u8) -> Result<(), PageTableError>
+        requires
+            lockable::<C>(from as nat, to as nat),
+            1 <= l < C::Consts::levels(),
+    {
         let root = self.root.get();
         proof {
             use_type_invariant(root);
@@ -391,7 +422,10 @@ impl<C: PageTableConfig> PageTable<C> {
         let reader = root.w.enter(&seat);
         let (g, tree) = lock_all::<C>(root.w, reader, Tracked(root.tok.borrow()), root.pa, s, e);
         let session = Session::<C> { g, tree, v: s, seat, near: Near::none::<C>(), kind: PhantomData };
-        Owned::new(session).get_mut().populate()
+        // The last page of the address space is in no whole table.
+        let to = if to > e { e } else { to };
+        let from = if from > to { to } else if from < s { s } else { from };
+        Owned::new(session).get_mut().populate(from, to, l)
     }
 
     /// Returns the physical address of the root, for the hardware's root register.
