@@ -143,7 +143,9 @@ pub fn nothing_is_where_nothing_is_mapped(machine: &dyn Machine) {
             assert_eq!(write(at, &out), Err(write_fault));
             assert_eq!(load_word::<u64>(at), Err(WordError::Fault(read_fault)));
             assert_eq!(store_word(at, 1_u64), Err(WordError::Fault(write_fault)));
-            assert_eq!(exchange_word(at, 0, 1), Err(WordError::Fault(write_fault)));
+            // A machine may read the word first.
+            let exchanged = exchange_word(at, 0, 1);
+            assert!([read_fault, write_fault].map(|fault| Err(WordError::Fault(fault))).contains(&exchanged));
             assert_eq!(load_word::<u64>(after(at, 4)), Err(WordError::Misaligned { va: after(at, 4) }));
             // SAFETY: as in `read`.
             let (mut reader, mut writer) = unsafe { (VmReader::kernel(at, 24), VmWriter::kernel(at, 24)) };

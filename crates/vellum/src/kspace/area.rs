@@ -5,11 +5,15 @@
 use super::area_error::{AreaMapError, KVirtAreaError};
 use crate::kspace::ranges::{AreaRange, WINDOW_PAGES, reserve_aligned};
 #[cfg(verus_keep_ghost)]
+use crate::page_table::Fragment;
+#[cfg(verus_keep_ghost)]
 use crate::page_table::config::nr;
 #[cfg(verus_keep_ghost)]
 use crate::page_table::geometry::pages;
 use crate::page_table::geometry::pages_below;
 use crate::page_table::hoard::FEW;
+#[cfg(verus_keep_ghost)]
+use crate::page_table::keeper::Displaced;
 use crate::page_table::keeper::Recolourer;
 use crate::page_table::{
     Access, AreaPtConfig, MappedItem, MappedRange, NativeShape, PageProperty, PageTable, PageTableConfig,
@@ -17,7 +21,7 @@ use crate::page_table::{
 };
 use crate::tlb::{Everyone, Shootdown};
 #[cfg(verus_keep_ghost)]
-use crate::tlb::{all_kept, lemma_displaced_kept, lemma_kept};
+use crate::tlb::{all_kept, lemma_kept};
 use core::ops::Range;
 use vellum_machine::addr::{PAGE_SIZE, Vaddr};
 use vellum_machine::halt::halt;
@@ -128,7 +132,7 @@ fn put(
     let ghost (o, before) = (cursor, *shootdown);
     let mapped = cursor.map_over_to(item, shootdown);
     proof {
-        lemma_kept(before, *shootdown, o.mapped(), cursor.mapped());
+        lemma_kept::<_, Fragment<AreaPtConfig>>(before, *shootdown, o.mapped(), cursor.mapped());
         assert(all_kept(*shootdown, o.mapped(), cursor.mapped()));
     }
     match mapped {
@@ -164,7 +168,7 @@ fn put_range(
     let ghost (o, before) = (cursor, *shootdown);
     let mapped = cursor.map_range_to(run, shootdown);
     proof {
-        lemma_displaced_kept(before, *shootdown, o.mapped(), cursor.mapped());
+        lemma_kept::<_, Displaced<AreaPtConfig>>(before, *shootdown, o.mapped(), cursor.mapped());
         assert(all_kept(*shootdown, o.mapped(), cursor.mapped()));
     }
     match mapped {
@@ -191,7 +195,7 @@ fn take_out(table: &PageTable<AreaPtConfig>, vas: Range<Vaddr>, shootdown: &mut 
     let ghost (o, before) = (cursor, *shootdown);
     let pages = cursor.unmap_to(len, shootdown);
     proof {
-        lemma_kept(before, *shootdown, o.mapped(), cursor.mapped());
+        lemma_kept::<_, Fragment<AreaPtConfig>>(before, *shootdown, o.mapped(), cursor.mapped());
         assert(all_kept(*shootdown, o.mapped(), cursor.mapped()));
     }
     pages
@@ -216,7 +220,7 @@ fn prune(table: &PageTable<AreaPtConfig>, vas: Range<Vaddr>, shootdown: &mut Eve
             let ghost (o, before) = (cursor, *shootdown);
             let _ = cursor.unmap_to(len, shootdown);
             proof {
-                lemma_kept(before, *shootdown, o.mapped(), cursor.mapped());
+                lemma_kept::<_, Fragment<AreaPtConfig>>(before, *shootdown, o.mapped(), cursor.mapped());
             }
         }
     }

@@ -6,18 +6,18 @@ use super::vm_space::VmSpace;
 use crate::page_table::hoard::FEW;
 use crate::page_table::keeper::Recolourer;
 #[cfg(verus_keep_ghost)]
-use crate::page_table::keeper::{changes_within, item_fits, item_leads};
+use crate::page_table::keeper::{Displaced, changes_within, item_fits, item_leads};
 #[cfg(verus_keep_ghost)]
 use crate::page_table::user::lemma_user_base;
 use crate::page_table::{
     self, AccessType, MappedItem, MappedRange, PageProperty, PageTableError, Peeked, ProtectOp, UserPtConfig,
 };
 #[cfg(verus_keep_ghost)]
-use crate::page_table::{NativeEntry, NativeShape, PageTableConfig};
+use crate::page_table::{Fragment, NativeEntry, NativeShape, PageTableConfig};
 use crate::tlb::active::ActiveSet;
 use crate::tlb::{FlushOwed, Flushed, Kept, Shootdown, TlbFlusher, covering};
 #[cfg(verus_keep_ghost)]
-use crate::tlb::{TlbFlushOp, lemma_covered, lemma_displaced_kept, lemma_kept, page_number};
+use crate::tlb::{TlbFlushOp, lemma_covered, lemma_kept, page_number};
 use core::fmt;
 use core::ops::Range;
 use vellum_machine::addr::{PAGE_SIZE, Vaddr};
@@ -405,7 +405,7 @@ impl<'a> CursorMut<'a> {
         let ghost o = *self;
         let mapped = self.inner.map_over_to(item, &mut self.shootdown);
         proof {
-            lemma_kept(o.shootdown, self.shootdown, o.mapped(), self.mapped());
+            lemma_kept::<_, Fragment<UserPtConfig>>(o.shootdown, self.shootdown, o.mapped(), self.mapped());
         }
         match mapped {
             Ok(()) => Ok(()),
@@ -442,7 +442,7 @@ impl<'a> CursorMut<'a> {
         let ghost o = *self;
         let mapped = self.inner.map_range_to(range, &mut self.shootdown);
         proof {
-            lemma_displaced_kept(o.shootdown, self.shootdown, o.mapped(), self.mapped());
+            lemma_kept::<_, Displaced<UserPtConfig>>(o.shootdown, self.shootdown, o.mapped(), self.mapped());
         }
         match mapped {
             Ok(()) => Ok(()),
@@ -475,7 +475,7 @@ impl<'a> CursorMut<'a> {
         let ghost o = *self;
         let pages = self.inner.unmap_to(len, &mut self.shootdown);
         proof {
-            lemma_kept(o.shootdown, self.shootdown, o.mapped(), self.mapped());
+            lemma_kept::<_, Fragment<UserPtConfig>>(o.shootdown, self.shootdown, o.mapped(), self.mapped());
         }
         let pages = pages?;
         self.shootdown.try_dispatch();

@@ -13,9 +13,9 @@ use crate::page_table::PageProperty;
 use crate::page_table::config::nr;
 #[cfg(verus_keep_ghost)]
 use crate::page_table::geometry::{lemma_pre_zero, pages, span};
-use crate::page_table::keeper::{Displaced, Keeper};
+use crate::page_table::keeper::{Displaced, Gone, Keeper};
 #[cfg(verus_keep_ghost)]
-use crate::page_table::keeper::{Gone, item_fits, item_leads, keeps_lost, keeps_on};
+use crate::page_table::keeper::{item_fits, item_leads, keeps_lost, keeps_on};
 use crate::page_table::user::RootPart;
 use crate::page_table::{Fragment, FramesPt, MappedItem, PageTableConfig, PageTableEntry, PagingConsts};
 use core::ops::Range;
@@ -42,72 +42,66 @@ impl<G: PagingConsts, E: PageTableEntry<G>, W: RootPart<G>> Measured for FramesP
     }
 }
 
-impl<A: Audience> Keeper<Fragment<A::Config>> for Shootdown<A> where A::Config: Measured {
-    open spec fn root(self) -> nat {
-        Shootdown::root(self)
-    }
+/// What a cursor of a table takes out, as a flusher keeps it.
+pub trait Keepable<C: PageTableConfig>: Gone + Sized {
+    /// Returns the flush that it waits for, and what is kept until then.
+    fn into_kept(self) -> (r: (TlbFlushOp, Kept<C>))
+        requires
+            self.fits(),
+        ensures
+            r.1.size() == self.size(),
+            forall|w: nat, pa: nat| #[trigger]
+                self.leads(w, pa) ==> r.1.leads(w, pa) && r.0.pages().contains(page_number::<C>(w)),
+    ;
+}
 
-    open spec fn keeps(self, w: nat, pa: nat) -> bool {
-        Shootdown::keeps(self, w, pa)
-    }
-
-    open spec fn gathers(self, w: nat) -> bool {
-        Shootdown::gathers(self, w)
-    }
-
-    open spec fn room(self) -> Option<nat> {
-        Some(Shootdown::room(self))
-    }
-
+impl<C: Measured> Keepable<C> for Fragment<C> {
     #[inline(always)]
-    fn counts(&self) -> bool {
-        true
-    }
-
-    #[inline(always)]
-    fn make_room(&mut self, n: usize) -> bool {
-        self.reserve(n)
-    }
-
-    #[inline(always)]
-    fn keep(&mut self, fragment: Fragment<A::Config>) {
-        let ghost what = fragment;
-        match fragment {
+    fn into_kept(self) -> (TlbFlushOp, Kept<C>) {
+        match self {
             Fragment::Leaf { va, item, .. } => {
-                let range = va..Vaddr(va.0 + A::Config::bytes_of(&item));
+                let range = va..Vaddr(va.0 + C::bytes_of(&item));
                 let op = covering(range);
                 proof {
-                    lemma_covered::<A::Config>(va, item, op);
-                }
-                let ghost pages = op.pages();
-                Shootdown::keep(self, op, Kept::Item(item));
-                proof {
-                    assert forall|w: nat, pa: nat| #[trigger] what.leads(w, pa) implies Shootdown::keeps(*self, w, pa) by {
-                        assert(item_leads::<A::Config>(va, item, w, pa));
-                        assert(pages.contains(page_number::<A::Config>(w)) && Kept::<A::Config>::Item(item).leads(w, pa));
+                    lemma_covered::<C>(va, item, op);
+                    assert forall|w: nat, pa: nat| #[trigger] self.leads(w, pa) implies Kept::<C>::Item(item).leads(w, pa)
+                        && op.pages().contains(page_number::<C>(w)) by {
+                        assert(item_leads::<C>(va, item, w, pa));
                     }
                 }
+                (op, Kept::Item(item))
             },
             // Also if nothing was mapped in it: a processor may keep the address of the node itself.
             Fragment::Node(node) => {
                 let op = TlbFlushOp::Range(node.va_range());
-                let kept = Kept::Node(node);
-                let ghost (has, pages) = (kept, op.pages());
                 proof {
-                    lemma_page_numbers::<A::Config>();
-                }
-                Shootdown::keep(self, op, kept);
-                proof {
-                    assert forall|w: nat, pa: nat| #[trigger] what.leads(w, pa) implies Shootdown::keeps(*self, w, pa) by {
-                        assert(has.leads(w, pa) && pages.contains(page_number::<A::Config>(w)));
+                    lemma_page_numbers::<C>();
+                    let pages = op.pages();
+                    assert forall|w: nat, pa: nat| #[trigger] self.leads(w, pa) implies Kept::<C>::Node(node).leads(w, pa)
+                        && pages.contains(page_number::<C>(w)) by {
+                        assert(node.leads(w, pa));
                     }
                 }
+                (op, Kept::Node(node))
             },
         }
     }
 }
 
-impl<A: Audience> Keeper<Displaced<A::Config>> for Shootdown<A> {
+impl<C: PageTableConfig> Keepable<C> for Displaced<C> {
+    #[inline(always)]
+    fn into_kept(self) -> (TlbFlushOp, Kept<C>) {
+        let Displaced { va, replaced } = self;
+        let op = TlbFlushOp::Addr(va);
+        proof {
+            lemma_pre_zero(nr::<C>(), 0);
+            lemma_covered::<C>(va, replaced.item, op);
+        }
+        (op, Kept::Item(replaced.item))
+    }
+}
+
+impl<A: Audience, T: Keepable<A::Config>> Keeper<T> for Shootdown<A> {
     open spec fn root(self) -> nat {
         Shootdown::root(self)
     }
@@ -135,14 +129,16 @@ impl<A: Audience> Keeper<Displaced<A::Config>> for Shootdown<A> {
     }
 
     #[inline(always)]
-    fn keep(&mut self, displaced: Displaced<A::Config>) {
-        let Displaced { va, replaced } = displaced;
-        let op = TlbFlushOp::Addr(va);
+    fn keep(&mut self, what: T) {
+        let ghost gone = what;
+        let (op, kept) = what.into_kept();
+        let ghost (has, pages) = (kept, op.pages());
+        Shootdown::keep(self, op, kept);
         proof {
-            lemma_pre_zero(nr::<A::Config>(), 0);
-            lemma_covered::<A::Config>(va, replaced.item, op);
+            assert forall|w: nat, pa: nat| #[trigger] gone.leads(w, pa) implies Shootdown::keeps(*self, w, pa) by {
+                assert(has.leads(w, pa) && pages.contains(page_number::<A::Config>(w)));
+            }
         }
-        Shootdown::keep(self, op, Kept::Item(replaced.item));
     }
 }
 
@@ -182,47 +178,25 @@ pub open spec fn all_kept<A: Audience>(
         map.dom().contains(w) ==> (map2.dom().contains(w) && map2[w].0 == map[w].0) || shootdown.keeps(w, map[w].0)
 }
 
-/// What a cursor of the table said of fragments, in the words of the flusher.
-pub proof fn lemma_kept<A: Audience>(
-    before: Shootdown<A>,
-    after: Shootdown<A>,
-    map: IMap<nat, (nat, PageProperty)>,
-    map2: IMap<nat, (nat, PageProperty)>,
-) where A::Config: Measured
-    requires
-        keeps_on::<Fragment<A::Config>, Shootdown<A>>(before, after),
-        keeps_lost::<Fragment<A::Config>, Shootdown<A>>(after, map, map2),
-    ensures
-        after.keeps_on(before),
-        all_kept(after, map, map2),
-{
-    assert forall|w: nat, pa: nat| #[trigger] before.keeps(w, pa) implies after.keeps(w, pa) by {
-        assert(Keeper::<Fragment<A::Config>>::keeps(before, w, pa));
-    }
-    assert forall|w: nat| #[trigger] before.gathers(w) implies after.gathers(w) by {
-        assert(Keeper::<Fragment<A::Config>>::gathers(before, w));
-    }
-}
-
-/// What a cursor of the table said of pages that were replaced, in the words of the flusher.
-pub proof fn lemma_displaced_kept<A: Audience>(
+/// What a cursor of the table said of what it handed over, in the words of the flusher.
+pub proof fn lemma_kept<A: Audience, T: Keepable<A::Config>>(
     before: Shootdown<A>,
     after: Shootdown<A>,
     map: IMap<nat, (nat, PageProperty)>,
     map2: IMap<nat, (nat, PageProperty)>,
 )
     requires
-        keeps_on::<Displaced<A::Config>, Shootdown<A>>(before, after),
-        keeps_lost::<Displaced<A::Config>, Shootdown<A>>(after, map, map2),
+        keeps_on::<T, Shootdown<A>>(before, after),
+        keeps_lost::<T, Shootdown<A>>(after, map, map2),
     ensures
         after.keeps_on(before),
         all_kept(after, map, map2),
 {
     assert forall|w: nat, pa: nat| #[trigger] before.keeps(w, pa) implies after.keeps(w, pa) by {
-        assert(Keeper::<Displaced<A::Config>>::keeps(before, w, pa));
+        assert(Keeper::<T>::keeps(before, w, pa));
     }
     assert forall|w: nat| #[trigger] before.gathers(w) implies after.gathers(w) by {
-        assert(Keeper::<Displaced<A::Config>>::gathers(before, w));
+        assert(Keeper::<T>::gathers(before, w));
     }
 }
 

@@ -103,4 +103,4 @@ pub(crate) use audience::page_number;
 pub(crate) use flusher::Shootdown;
 pub(crate) use keeping::covering;
 #[cfg(verus_keep_ghost)]
-pub(crate) use keeping::{all_kept, lemma_covered, lemma_displaced_kept, lemma_kept};
+pub(crate) use keeping::{all_kept, lemma_covered, lemma_kept};
