@@ -18,6 +18,7 @@ mod faults;
 mod heap;
 mod processors;
 mod report;
+mod stacks;
 mod user;
 
 use boot::Firmware;
@@ -30,7 +31,14 @@ use vellum_machine::cpu::{self, CpuId};
 fn main(mut firmware: Firmware) -> ! {
     let start = arch::ticks();
     boot::bring_up(&mut firmware);
-    processors::start_all(&firmware);
+    stacks::make(CpuId::BOOT);
+    stacks::describe();
+    stacks::go_on(move || first(&firmware, start))
+}
+
+/// What the first processor does on its own stack.
+fn first(firmware: &Firmware, start: u64) -> ! {
+    processors::start_all(firmware);
     println!("boot: {} processors up after {} ticks", cpu::count(), arch::ticks() - start);
     faults::after_boot();
     check::run_all();
@@ -39,7 +47,7 @@ fn main(mut firmware: Firmware) -> ! {
 
 /// The life of the others.
 fn processor(cpu: CpuId) -> ! {
-    processors::work(cpu)
+    stacks::go_on(move || processors::work(cpu))
 }
 
 /// Says that all went well, and ends.

@@ -2,18 +2,13 @@
 use crate::arch;
 use crate::boot::Firmware;
 use crate::console::println;
+use crate::stacks;
 use crate::user;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering};
-use vellum::frame::allocator::FrameAllocOptions;
 use vellum::sync::SpinLock;
-use vellum_machine::addr::Vaddr;
 use vellum_machine::cpu::{self, CpuId, CpuSet};
-use vellum_machine::layout::LINEAR_MAP_BASE;
-
-/// Frames of the stack of a processor.
-const STACK_FRAMES: usize = 16;
 
 type Work = Arc<dyn Fn(CpuId) + Send + Sync>;
 
@@ -29,12 +24,8 @@ static ARRIVED: AtomicUsize = AtomicUsize::new(0);
 pub fn start_all(firmware: &Firmware) {
     for (number, &hardware) in firmware.processors().iter().enumerate().skip(1) {
         let Some(cpu) = CpuId::new(number as u32) else { break };
-        let stack = match FrameAllocOptions::new().alloc_segment(STACK_FRAMES) {
-            // The stack is the processor's for good.
-            Ok(segment) => segment.into_raw(),
-            Err(error) => panic!("no memory for the stack of processor {cpu}: {error}"),
-        };
-        arch::start_processor(cpu, hardware, Vaddr(LINEAR_MAP_BASE + stack.end.0));
+        stacks::make(cpu);
+        arch::start_processor(cpu, hardware);
         wait_for(number, arch::START_PATIENCE, || {
             panic!("processor {cpu} (hardware number {hardware}) does not come up")
         });
@@ -55,7 +46,7 @@ fn wait_for(number: usize, patience: u64, too_long: impl Fn()) {
     }
 }
 
-/// The life of a processor.
+/// The life of a processor, on its own stack.
 pub fn work(cpu: CpuId) -> ! {
     let mut round = 0;
     // Release: pairs with the Acquire in `wait_for`.

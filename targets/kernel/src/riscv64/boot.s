@@ -22,11 +22,11 @@ late_entry:
     la t0, start_argument
     ld a1, 0(t0)
 
-# a1: the end of the stack, with the processor's number in the last word.
+# a1: the processor's number.
 .global hart_entry
 hart_entry:
     jal t1, paging_on
-    mv sp, a1
+    ld sp, boot_stack_address
     ld t0, other_processor_address
     jr t0
 
@@ -100,8 +100,8 @@ start_argument:
     .quad 0
 
 .section .bss, "aw", @nobits
+# For the hart that comes up.
 .balign 4096
-boot_stack:
     .skip 0x20000
 boot_stack_end:
 .text

@@ -22,7 +22,7 @@ pub struct Registers {
 
 /// Where the instruction pointer is in [`Registers::x`].
 pub const PC: usize = 0;
-const SP: usize = 2;
+pub const SP: usize = 2;
 pub const A0: usize = 10;
 const A7: usize = 17;
 

@@ -28,35 +28,18 @@ pub fn map_image() {
     }
 }
 
-/// Room at the end of a stack for what `start_processor` leaves there.
-const ROOM_ON_STACK: usize = 16;
-
-/// Starts a hart, which comes to `other_processor` on the stack that ends at `stack`. One at a time: the next after this one
-/// has arrived.
-pub fn start_processor(cpu: CpuId, hardware: u32, stack: Vaddr) {
-    let stack_end = stack.0 - ROOM_ON_STACK;
-    let at = core::ptr::with_exposed_provenance_mut::<u32>(stack_end);
-    // SAFETY: the stack is nobody's yet.
-    unsafe { at.write_volatile(cpu.index() as u32) };
+/// Starts a hart, which comes to `other_processor` on the boot stack. One at a time: the next after this one has left that.
+pub fn start_processor(cpu: CpuId, hardware: u32) {
     let argument = contents(paddr(&raw const symbols::start_argument_shown)).cast::<usize>();
     // SAFETY: boot code has this word for it, and one hart starts at a time.
-    unsafe { argument.write_volatile(stack_end) };
+    unsafe { argument.write_volatile(cpu.index()) };
     // What was written before is seen by the hart: the firmware orders its start after it.
     core::sync::atomic::fence(Ordering::SeqCst);
     let entry = paddr(&raw const symbols::hart_entry_shown);
-    // SAFETY: the code at this physical address is for harts that start, and the stack is this one's alone.
-    if let Err(error) = unsafe { sbi::start_hart(hardware as usize, entry.0, stack_end) } {
+    // SAFETY: the code at this physical address is for harts that start, and the boot stack is this one's alone.
+    if let Err(error) = unsafe { sbi::start_hart(hardware as usize, entry.0, cpu.index()) } {
         panic!("the firmware does not start hart {hardware}: it answers {}", error.0);
     }
-}
-
-/// Reads the number of the processor that the stack is for.
-///
-/// # Safety
-/// 1. `start_processor` has passed this address.
-pub unsafe fn number_on_stack(stack_end: usize) -> u32 {
-    // SAFETY: duty 1.
-    unsafe { core::ptr::with_exposed_provenance::<u32>(stack_end).read_volatile() }
 }
 
 /// The device by which the kernel ends the run, where there is one; 0 otherwise.

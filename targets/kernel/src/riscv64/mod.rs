@@ -16,7 +16,7 @@ use vellum_machine::layout::KERNEL_BASE;
 pub use context::{Event, UserContext};
 pub use early::{map_at_boot, show_memory};
 pub use machine::{exit, start_processor};
-pub use traps::halt_until_interrupt;
+pub use traps::{OVERFLOW_ROOM, halt_until_interrupt, on_stack};
 pub use vellum_machine::arch::riscv64::walk;
 
 global_asm!(
@@ -68,12 +68,10 @@ extern "C" fn boot_processor(hart: usize, tree: usize) -> ! {
     crate::main(firmware)
 }
 
-/// Where the others come from boot code, each on a stack of its own.
+/// Where the others come from boot code, one after the other, on the boot stack.
 #[unsafe(no_mangle)]
-extern "C" fn other_processor(hart: usize, stack_end: usize) -> ! {
-    // SAFETY: `start_processor` put the number there.
-    let number = unsafe { machine::number_on_stack(stack_end) };
-    let cpu = CpuId::new(number).expect("start_processor passes a processor's number");
+extern "C" fn other_processor(hart: usize, number: usize) -> ! {
+    let cpu = CpuId::new(number as u32).expect("start_processor passes a processor's number");
     if crate::faults::halts(cpu) {
         machine::halt();
     }

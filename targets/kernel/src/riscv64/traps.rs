@@ -1,8 +1,10 @@
 //! What the processor raises: interrupts, faults, and system calls.
-use super::context::{A0, PC, Registers};
+use super::context::{A0, PC, Registers, SP};
 use crate::console::println;
 use crate::report;
+use crate::stacks::{Overflow, STACK_BYTES};
 use core::arch::{asm, global_asm};
+use core::fmt;
 use vellum_machine::addr::Vaddr;
 use vellum_machine::arch::bare;
 use vellum_machine::arch::riscv64::{describe_fault, fix_up, is_spurious, page_fault};
@@ -11,7 +13,11 @@ use vellum_machine::cpu;
 /// The cause of software interrupts, by which harts tell each other of calls.
 const SOFTWARE_INTERRUPT: usize = 1 << 63 | 1;
 
-// While user code runs, `sscratch` is the address of its context; in the kernel it is 0.
+/// Bytes at the upper end of a stack to report its overflow on.
+pub const OVERFLOW_ROOM: usize = 8192;
+
+// While user code runs, `sscratch` is the address of its context; in the kernel it is 0. There a bit of the stack pointer
+// is set in a stack, and clear in the guard pages below it.
 global_asm!(
     ".macro save_registers",
     "sd x1, 8(sp)",
@@ -39,21 +45,43 @@ global_asm!(
     ".endr",
     "ld sp, 16(sp)",
     ".endm",
+    // On the boot stack, which has no guard pages; there is no user code yet.
+    ".balign 4",
+    ".global trap_entry_at_boot",
+    "trap_entry_at_boot:",
+    "addi sp, sp, -288",
+    "j 3f",
     ".balign 4",
     ".global trap_entry",
     "trap_entry:",
     "csrrw sp, sscratch, sp",
     "bnez sp, 1f",
-    // From the kernel: its registers go onto its stack.
-    "csrrw sp, sscratch, sp",
+    // From the kernel: its registers go onto its stack, if there is room.
+    "csrr sp, sscratch",
     "addi sp, sp, -288",
-    "save_registers",
+    "slli sp, sp, 63 - {stack_bit}",
+    "bgez sp, 2f",
+    "csrrw sp, sscratch, zero",
+    "addi sp, sp, -288",
+    "3: save_registers",
     "addi t0, sp, 288",
     "sd t0, 16(sp)",
     "mv a0, sp",
     "call kernel_trap",
     "restore_registers",
     "sret",
+    // The stack overflowed: they go to its upper end.
+    "2: csrr sp, sscratch",
+    "addi sp, sp, -288",
+    "srli sp, sp, {stack_bit} + 1",
+    "addi sp, sp, 1",
+    "slli sp, sp, {stack_bit} + 1",
+    "addi sp, sp, -288",
+    "save_registers",
+    "csrrw t0, sscratch, zero",
+    "sd t0, 16(sp)",
+    "mv a0, sp",
+    "call kernel_overflow",
     // From user code: the registers go into its context, and the kernel goes on where it entered user code.
     "1: save_registers",
     "csrrw t0, sscratch, zero",
@@ -81,16 +109,34 @@ global_asm!(
     "mv sp, a0",
     "restore_registers",
     "sret",
+    stack_bit = const STACK_BYTES.ilog2(),
 );
 
 unsafe extern "C" {
+    safe static trap_entry_at_boot: u8;
     safe static trap_entry: u8;
 }
 
-/// Has what this hart raises come here.
+/// Has what this hart raises come here, as long as it is on the boot stack.
 pub fn init() {
-    // SAFETY: `trap_entry` is made for it.
-    unsafe { asm!("csrw stvec, {}", in(reg) (&raw const trap_entry).addr(), options(nostack)) };
+    // SAFETY: `trap_entry_at_boot` is made for it.
+    unsafe { asm!("csrw stvec, {}", in(reg) (&raw const trap_entry_at_boot).addr(), options(nostack)) };
+}
+
+/// Leaves the boot stack for the one that ends at `end`, and goes on with `f`.
+///
+/// # Safety
+/// 1. The stack is the upper half of an area as [`stacks`](crate::stacks) has them, and nobody else's. `end` is a multiple
+///    of 16.
+/// 2. `f` may be called with `argument`.
+pub unsafe fn on_stack(end: usize, f: extern "C" fn(usize) -> !, argument: usize) -> ! {
+    let entry = (&raw const trap_entry).addr();
+    // SAFETY: the duties; `trap_entry` is made for it. The hart may have kept that nothing was mapped there, which the fence
+    // has it forget: it could not handle that fault without a stack.
+    unsafe {
+        asm!("sfence.vma", "mv sp, a1", "csrw stvec, a3", "li ra, 0", "li s0, 0", "jr a2",
+             in("a0") argument, in("a1") end, in("a2") f, in("a3") entry, options(noreturn))
+    }
 }
 
 /// Lets interrupts from other harts come.
@@ -138,15 +184,29 @@ extern "C" fn kernel_trap(registers: &mut Registers) {
         if is_spurious(addr, access, false) {
             return;
         }
-        report::begin();
-        println!("page fault in the kernel: {}", describe_fault(addr, access, false));
-        print(registers);
-        report::walk(addr);
-        panic!("page fault in the kernel")
+        let fault = describe_fault(addr, access, false);
+        fault_in_kernel("page fault", format_args!("{fault}"), registers, addr)
     }
     report::begin();
     print(registers);
     panic!("exception {cause:#x} in the kernel")
+}
+
+/// What the kernel raised when its stack had no room for its registers.
+#[unsafe(no_mangle)]
+extern "C" fn kernel_overflow(registers: &Registers) -> ! {
+    // What was raised need not be about the stack, but its registers were to go there.
+    let saved_at = registers.x[SP].wrapping_sub(size_of::<Registers>());
+    let overflow = Overflow::at(Vaddr(registers.value)).unwrap_or(Overflow(Vaddr(saved_at)));
+    fault_in_kernel("stack overflow", format_args!("{overflow}"), registers, overflow.0)
+}
+
+fn fault_in_kernel(what: &str, details: fmt::Arguments<'_>, registers: &Registers, addr: Vaddr) -> ! {
+    report::begin();
+    println!("{what} in the kernel: {details}");
+    print(registers);
+    report::walk(addr);
+    panic!("{what} in the kernel")
 }
 
 fn print(registers: &Registers) {

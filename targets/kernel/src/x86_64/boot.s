@@ -88,16 +88,15 @@ boot_pages:
     .endr
 
 .section .bss, "aw", @nobits
+# For the processor that comes up.
 .balign 4096
-.global boot_stack
-boot_stack:
     .skip 0x20000
 boot_stack_end:
 
 # Copied to TRAMPOLINE, below 1 MiB.
 .set TRAMPOLINE, 0x8000
 .section .boot.trampoline, "aw"
-.global trampoline_start, trampoline_end, trampoline_stack, trampoline_argument
+.global trampoline_start, trampoline_end, trampoline_argument
 .code16
 trampoline_start:
     jmp trampoline_begin
@@ -135,7 +134,7 @@ trampoline_long:
     mov ds, ax
     mov es, ax
     mov ss, ax
-    mov rsp, [rip + trampoline_stack]
+    movabs rsp, offset boot_stack_end
     mov rdi, [rip + trampoline_argument]
     xor ebp, ebp
     movabs rax, offset other_processor
@@ -143,8 +142,6 @@ trampoline_long:
     ud2
 
 .balign 8
-trampoline_stack:
-    .quad 0
 trampoline_argument:
     .quad 0
 trampoline_end:

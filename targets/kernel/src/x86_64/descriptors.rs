@@ -9,7 +9,8 @@ pub const USER_DATA: u16 = 0x18 | 3;
 pub const USER_CODE: u16 = 0x20 | 3;
 const TASK: u16 = 0x28;
 
-/// The stack for what must not run on the interrupted one: 1 is for double faults.
+/// The stack for what must not run on the interrupted one (Intel SDM vol. 3, section 7.14.5): 1 is for double faults, which
+/// come where that has no room.
 const DOUBLE_FAULT_STACK: u8 = 1;
 const STACK_BYTES: usize = 8192;
 
@@ -106,10 +107,9 @@ fn task_descriptor(base: u64) -> [u64; 2] {
 }
 
 fn fill_gates() {
-    const DOUBLE_FAULT: usize = 8;
     for vector in 0..GATES {
         let handler = traps::entry(vector);
-        let stack = if vector == DOUBLE_FAULT { u64::from(DOUBLE_FAULT_STACK) } else { 0 };
+        let stack = if vector == traps::DOUBLE_FAULT { u64::from(DOUBLE_FAULT_STACK) } else { 0 };
         // Present, interrupt gate; user code may raise the one for system calls.
         let user = if vector == traps::SYSTEM_CALL { 3 << 45 } else { 0 };
         let low = handler & 0xffff

@@ -1,5 +1,6 @@
-//! What is done once: mapping the image, starting processors, and the end.
+//! What is done once: mapping the image, starting processors, leaving the boot stack, and the end.
 use super::{APIC_AT, IMAGE, port, symbols};
+use core::arch::asm;
 use core::sync::atomic::{AtomicU32, Ordering};
 use vellum::kspace;
 use vellum::space::{Access, CachePolicy, PageProperty};
@@ -50,9 +51,9 @@ pub fn hardware_id(cpu: CpuId) -> u32 {
     HARDWARE[cpu.index()].load(Ordering::Relaxed)
 }
 
-/// Starts a processor, which comes to `other_processor` on the stack that ends at `stack`. One at a time: the next after
-/// this one has arrived.
-pub fn start_processor(cpu: CpuId, hardware: u32, stack: Vaddr) {
+/// Starts a processor, which comes to `other_processor` on the boot stack. One at a time: the next after this one has left
+/// that.
+pub fn start_processor(cpu: CpuId, hardware: u32) {
     HARDWARE[cpu.index()].store(hardware, Ordering::Relaxed);
     let start = (&raw const symbols::trampoline_start).addr();
     let offset = |symbol: *const u8| symbol.addr() - start;
@@ -61,8 +62,6 @@ pub fn start_processor(cpu: CpuId, hardware: u32, stack: Vaddr) {
     // SAFETY: the frame below 1 MiB is reserved for this; the trampoline is in the image, at its physical address.
     unsafe {
         core::ptr::copy_nonoverlapping(contents(Paddr(start)), to, len);
-        let stack_at = to.add(offset(&raw const symbols::trampoline_stack));
-        stack_at.cast::<usize>().write_volatile(stack.0);
         let argument_at = to.add(offset(&raw const symbols::trampoline_argument));
         argument_at.cast::<usize>().write_volatile(cpu.index());
     }
@@ -84,6 +83,19 @@ fn pause(ticks: u64) {
     }
 }
 
+/// Leaves the boot stack for the one that ends at `end`, and goes on with `f`.
+///
+/// # Safety
+/// 1. The stack is mapped for good, and nobody else's. `end` is a multiple of 16.
+/// 2. `f` may be called with `argument`.
+pub unsafe fn on_stack(end: usize, f: extern "C" fn(usize) -> !, argument: usize) -> ! {
+    // SAFETY: the duties.
+    unsafe {
+        asm!("mov rsp, {end}", "xor ebp, ebp", "call {f}", "ud2", end = in(reg) end, f = in(reg) f,
+             in("rdi") argument, options(noreturn))
+    }
+}
+
 /// Ends the run with the verdict, by QEMU's device for that, and waits where there is none.
 pub fn exit(success: bool) -> ! {
     const PORT: u16 = 0xf4;
@@ -97,6 +109,6 @@ pub fn exit(success: bool) -> ! {
 pub fn halt() -> ! {
     loop {
         // SAFETY: waits, with interrupts off.
-        unsafe { core::arch::asm!("cli", "hlt") };
+        unsafe { asm!("cli", "hlt") };
     }
 }

@@ -16,7 +16,7 @@ use vellum_machine::cpu::CpuId;
 
 pub use context::{Event, UserContext};
 pub use early::{map_at_boot, show_memory};
-pub use machine::{exit, start_processor};
+pub use machine::{exit, on_stack, start_processor};
 pub use port::halt_until_interrupt;
 pub use traps::interrupts_on;
 pub use vellum_machine::arch::x86_64::walk;
@@ -34,13 +34,15 @@ mod symbols {
         pub safe static boot_root: u8;
         pub safe static trampoline_start: u8;
         pub safe static trampoline_end: u8;
-        pub safe static trampoline_stack: u8;
         pub safe static trampoline_argument: u8;
     }
 }
 
 /// The virtual address at which the image shows physical address 0.
 pub const IMAGE: usize = 0xffff_8400_0000_0000;
+
+/// Bytes at the upper end of a stack to report its overflow on: double faults have another one.
+pub const OVERFLOW_ROOM: usize = 0;
 
 /// Turns of the counter in which another processor is expected to do its part: minutes, as an emulator's host may be busy.
 pub const PATIENCE: u64 = 1_000_000_000_000;
@@ -67,7 +69,7 @@ extern "C" fn boot_processor(info: usize) -> ! {
     crate::main(firmware)
 }
 
-/// Where the others come from 16-bit mode, each on a stack of its own.
+/// Where the others come from 16-bit mode, one after the other, on the boot stack.
 #[unsafe(no_mangle)]
 extern "C" fn other_processor(number: usize) -> ! {
     let cpu = CpuId::new(number as u32).expect("start_processor passes a processor's number");

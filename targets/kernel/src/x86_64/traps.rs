@@ -2,12 +2,15 @@
 use super::context::Registers;
 use crate::console::println;
 use crate::report;
+use crate::stacks::Overflow;
 use core::arch::{asm, global_asm};
+use core::fmt;
 use vellum_machine::addr::Vaddr;
 use vellum_machine::arch::bare;
 use vellum_machine::arch::x86_64::{apic, describe_fault, fix_up};
 use vellum_machine::cpu;
 
+pub const DOUBLE_FAULT: usize = 8;
 pub const PAGE_FAULT: usize = 14;
 pub const SYSTEM_CALL: usize = 0x80;
 const CALL: usize = bare::CALL_VECTOR as usize;
@@ -107,26 +110,33 @@ extern "C" fn kernel_trap(registers: &mut Registers) {
     if serve_interrupt(vector) {
         return;
     }
+    let addr = fault_address();
     if vector == PAGE_FAULT {
-        let addr = fault_address();
         let reach = registers.r9..=registers.r10;
         if let Some(fixup) = fix_up(registers.rip, reach, addr, registers.error) {
             (registers.rip, registers.r8, registers.r9) = (fixup.rip, fixup.r8, fixup.r9);
             return;
         }
-        page_fault_in_kernel(registers, addr)
+        let fault = describe_fault(addr, registers.error);
+        fault_in_kernel("page fault", format_args!("{fault}"), registers, addr)
+    }
+    // The page fault was not delivered, for want of a stack (Intel SDM vol. 3, section 7.15, interrupt 8).
+    if vector == DOUBLE_FAULT
+        && let Some(overflow) = Overflow::at(addr)
+    {
+        fault_in_kernel("stack overflow", format_args!("{overflow}"), registers, addr)
     }
     report::begin();
     print(registers);
     panic!("exception {vector} in the kernel")
 }
 
-fn page_fault_in_kernel(registers: &Registers, addr: Vaddr) -> ! {
+fn fault_in_kernel(what: &str, details: fmt::Arguments<'_>, registers: &Registers, addr: Vaddr) -> ! {
     report::begin();
-    println!("page fault in the kernel: {}", describe_fault(addr, registers.error));
+    println!("{what} in the kernel: {details}");
     print(registers);
     report::walk(addr);
-    panic!("page fault in the kernel")
+    panic!("{what} in the kernel")
 }
 
 fn print(registers: &Registers) {
