@@ -17,6 +17,8 @@ pub enum Fault {
     Memory,
     /// The memory map contradicts itself: the kernel says what it makes of it, and boots
     Overlap,
+    /// The stack of a processor overflows, which the kernel reports
+    Stack,
 }
 
 /// How a boot is to end.
@@ -30,8 +32,15 @@ pub enum End {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 6] =
-        [Fault::Access, Fault::Allocation, Fault::Cpu, Fault::Image, Fault::Memory, Fault::Overlap];
+    pub const ALL: [Fault; 7] = [
+        Fault::Access,
+        Fault::Allocation,
+        Fault::Cpu,
+        Fault::Image,
+        Fault::Memory,
+        Fault::Overlap,
+        Fault::Stack,
+    ];
 
     /// What the kernel is told; nothing, where the machine is enough.
     pub fn word(self) -> Option<&'static str> {
@@ -42,6 +51,7 @@ impl Fault {
             Fault::Image => Some("image"),
             Fault::Memory => None,
             Fault::Overlap => Some("overlap"),
+            Fault::Stack => Some("stack"),
         }
     }
 
@@ -54,12 +64,13 @@ impl Fault {
             Fault::Image => "no memory where the kernel is",
             Fault::Memory => "too little memory",
             Fault::Overlap => "a map that contradicts itself",
+            Fault::Stack => "a stack that overflows",
         }
     }
 
     /// The smallest machine on which it can be seen.
     pub fn machine(self, arch: Arch) -> Boot {
-        let cpus = if matches!(self, Fault::Allocation | Fault::Cpu) { 2 } else { 1 };
+        let cpus = if matches!(self, Fault::Allocation | Fault::Cpu | Fault::Stack) { 2 } else { 1 };
         // Frames have metadata from address 0 on, and the memory of RISC-V begins at 2 GiB.
         let memory = match (arch, self) {
             (Arch::X86_64, Fault::Memory) => "4M",
@@ -93,6 +104,17 @@ impl Fault {
                     " is Usable and Bad, and counts as Bad",
                     " is Reserved and Bad, and counts as Bad",
                     " Bad",
+                ],
+            ),
+            (Fault::Stack, _) => (
+                End::Failed,
+                &[
+                    "stack overflow in the kernel: 0x",
+                    ", in its guard pages",
+                    "  on CPU 1, at ",
+                    "    level 1: node ",
+                    ", absent",
+                    "verdict: FAILED",
                 ],
             ),
         }

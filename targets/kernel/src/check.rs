@@ -15,6 +15,7 @@ pub fn run_all() {
         ("a space translates what was mapped, until it is unmapped", memory::space),
         ("user space ends where its tables do", memory::end_of_user_space),
         ("an access is noted by the processor, or by the handler of its fault", memory::notes),
+        ("each processor is on a stack of its own", processors::stacks_in_areas),
         ("processors call each other, each call once and in order", processors::counts_and_calls),
         ("a program is loaded, forked, and killed for what it may not do", programs::one),
         ("programs run on every processor at once", programs::on_every_processor),

@@ -2,10 +2,11 @@
 //! says of it against what it should say.
 use crate::boot::{self, Firmware, FirmwareError};
 use crate::console::println;
+use crate::{processors, stacks};
 use core::sync::atomic::{AtomicBool, Ordering};
 use vellum::boot::{MemoryRegion, MemoryRegionType};
 use vellum::frame::allocator::{failure_pending, inject_failure};
-use vellum_machine::addr::{PAGE_SIZE, Paddr};
+use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
 use vellum_machine::cpu::{self, CpuId};
 use vellum_machine::layout::{LINEAR_MAP_BASE, PADDR_LIMIT};
 
@@ -19,7 +20,7 @@ fn is_wanted(fault: &str) -> bool {
 /// Has the firmware contradict itself (`overlap`), or say that the kernel is where it must not be (`image`); has a
 /// processor not come up (`cpu`).
 pub fn in_map(firmware: &mut Firmware) -> Result<(), FirmwareError> {
-    const KNOWN: [&str; 5] = ["access", "allocation", "cpu", "image", "overlap"];
+    const KNOWN: [&str; 6] = ["access", "allocation", "cpu", "image", "overlap", "stack"];
     if let Some(fault) = boot::word("fault").filter(|fault| !KNOWN.contains(fault)) {
         panic!("{fault} is no fault that this kernel makes: {KNOWN:?}");
     }
@@ -56,7 +57,7 @@ pub fn halts(cpu: CpuId) -> bool {
     LAST_HALTS.load(Ordering::Acquire) && cpu.index() + 1 == cpu::count()
 }
 
-/// Once the kernel has booted: ends the run that is about the allocations up to here, and makes a bad access.
+/// Once the kernel has booted: ends the run that is about the allocations up to here, makes a bad access, and fills a stack.
 pub fn after_boot() {
     if is_wanted("allocation") {
         let left = failure_pending();
@@ -69,6 +70,14 @@ pub fn after_boot() {
     }
     if is_wanted("access") {
         bad_access();
+    }
+    if is_wanted("stack") {
+        processors::on_all(|cpu| {
+            if cpu.index() + 1 == cpu::count() {
+                let calls = stacks::descend_to(Vaddr(0));
+                panic!("there was room for {calls} calls");
+            }
+        });
     }
 }
 

@@ -9,6 +9,7 @@ use crate::console::println;
 use crate::report;
 use core::convert::Infallible;
 use core::fmt;
+use core::hint::black_box;
 use core::ops::Range;
 use vellum::frame::USegment;
 use vellum::frame::allocator::FrameAllocOptions;
@@ -101,5 +102,16 @@ pub fn describe() {
     );
     if let Some(stack) = of(cpu::current()) {
         report::walk(stack.start);
+    }
+}
+
+/// Calls itself until the stack reaches down to an address; returns how often.
+#[inline(never)]
+pub fn descend_to(addr: Vaddr) -> usize {
+    let frame = black_box([0u8; 256]);
+    match (&raw const frame).addr() <= addr.0 {
+        true => usize::from(frame[0]),
+        // The frame is still needed afterwards, so that it stays.
+        false => 1 + descend_to(addr) + usize::from(black_box(&frame)[0]),
     }
 }

@@ -1,8 +1,14 @@
 //! Processors and the calls between them.
 use crate::processors::on_all;
+use crate::stacks;
 use core::sync::atomic::{AtomicUsize, Ordering};
+use vellum::kspace::area_range;
+use vellum_machine::addr::Vaddr;
 use vellum_machine::cpu::{self, CpuId, CpuSet, MAX_CPUS};
 use vellum_machine::ipi::call_on;
+
+/// Bytes of its stack that each processor uses.
+const DEEP: usize = 96 << 10;
 
 /// Calls that each processor makes of each.
 const CALLS: usize = 500;
@@ -38,4 +44,15 @@ pub fn counts_and_calls() {
     });
     let beyond = CpuId::new(cpu::count() as u32).map_or(CpuSet::EMPTY, CpuSet::single);
     assert!(call_on(beyond, note, 0).is_empty(), "a processor that is not there was reached");
+}
+
+/// Each processor is on its own stack, in an area, and can use most of it.
+pub fn stacks_in_areas() {
+    on_all(|me| {
+        let local = 0u8;
+        let at = Vaddr((&raw const local).addr());
+        let stack = stacks::of(me).expect("it was made before the processor came up");
+        assert!(area_range().contains(&at) && stack.contains(&at), "processor {me} has a variable at {at}");
+        assert_ne!(stacks::descend_to(Vaddr(stack.end.0 - DEEP)), 0, "processor {me} was as deep already");
+    });
 }
