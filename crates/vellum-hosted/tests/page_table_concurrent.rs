@@ -122,9 +122,7 @@ fn take_all<G: PagingConsts>(table: &Table<G>, range: Range<usize>) -> Haul {
         match taken {
             Fragment::Leaf { va: start, item, .. } => keep(start, item),
             Fragment::Node(mut node) => {
-                while let Some((start, item, _)) = node.next_leaf() {
-                    keep(start, item);
-                }
+                node.take_leaves(&mut |start, item, _| keep(start, item));
                 nodes.push(node);
             }
         }

@@ -35,9 +35,7 @@ impl Haul {
                 self.nodes += 1;
                 let before = self.pages.len();
                 let expected = node.nr_pages();
-                while let Some((va, ..)) = node.next_leaf() {
-                    self.pages.push((va.0 - USER) / PAGE_SIZE);
-                }
+                node.take_leaves(&mut |va: Vaddr, _, _| self.pages.push((va.0 - USER) / PAGE_SIZE));
                 assert_eq!(self.pages.len() - before, expected);
             }
         }
@@ -151,6 +149,34 @@ fn no_memory_to_split_at_a_border_changes_nothing() {
         assert!(cursor.query().unwrap().item.is_some());
         cursor.jump(Vaddr(start.0 + len)).unwrap();
         assert!(cursor.query().unwrap().item.is_some());
+    });
+}
+
+#[test]
+fn a_panic_while_a_node_is_emptied_loses_nothing() {
+    on_machine(|| {
+        let before = count_free();
+        let table = user_table(0..TABLE);
+        let mut cursor = table.cursor_mut(vas(USER, 0..2 * TABLE)).unwrap();
+        let Ok(Some(Fragment::Node(mut node))) = cursor.take_next(2 * TABLE * PAGE_SIZE) else {
+            panic!("a whole node is there");
+        };
+        drop(cursor);
+        let mut pages = Vec::new();
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            node.take_leaves(&mut |va: Vaddr, _, _| {
+                pages.push((va.0 - USER) / PAGE_SIZE);
+                if pages.len() == 3 {
+                    resume_unwind(Box::new("enough"));
+                }
+            });
+        }));
+        assert!(outcome.is_err());
+        assert_eq!(node.next_leaf().map(|(va, ..)| va), Some(Vaddr(USER + 3 * PAGE_SIZE)));
+        node.take_leaves(&mut |va: Vaddr, _, _| pages.push((va.0 - USER) / PAGE_SIZE));
+        assert_eq!(pages, Vec::from_iter((0..3).chain(4..TABLE)));
+        drop((node, table));
+        assert_eq!(count_free(), before);
     });
 }
 

@@ -89,9 +89,8 @@ impl Table for VellumTable<'_> {
         let mut keep_all = |fragment| match fragment {
             Fragment::Leaf { item, .. } => frame_of(item).into_iter().for_each(&mut keep),
             Fragment::<UserPtConfig>::Node(mut node) => {
-                while let Some((_, item, _)) = node.next_leaf() {
-                    frame_of(item).into_iter().for_each(&mut keep);
-                }
+                let mut keep = |_, item, _| frame_of(item).into_iter().for_each(&mut keep);
+                node.take_leaves(&mut keep);
             }
         };
         assert_eq!(cursor.unmap(count * PAGE_SIZE, &mut keep_all), Ok(count));

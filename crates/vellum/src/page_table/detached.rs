@@ -69,9 +69,19 @@ impl<C: PageTableConfig> DetachedNode<C> {
         self.inner.into_inner().retire()
     }
 
+    /// Takes every mapping out that is left, in the order of the addresses: each goes to `sink` with the first address that it
+    /// mapped and what hardware noted.
+    ///
+    /// For who wants each item; else dropping the node gives them all back. Base pages have a loop of their own, in which the
+    /// compiler knows that an item is one frame. If `sink` panics, it has what it was given, and the node keeps the rest.
+    #[inline(always)]
+    pub fn take_leaves(&mut self, sink: &mut impl LeafSink<C>) {
+        self.inner.get_mut().take_leaves(sink);
+    }
+
     /// Takes the next mapping out: the first address that it mapped, the item, and what hardware noted.
     ///
-    /// For who wants to know of each page; else dropping the node gives them all back. Hardware may note more until the
+    /// For who wants to know of some pages; [`take_leaves`](Self::take_leaves) takes all of them out faster. Hardware may note more until the
     /// flush is acknowledged.
     #[inline(always)]
     #[expect(clippy::manual_map, reason = "the verifier would want a contract of the closure")]
@@ -80,6 +90,20 @@ impl<C: PageTableConfig> DetachedNode<C> {
             Some((v, item, ad)) => Some((clamp::<C>(v), item, ad)),
             None => None,
         }
+    }
+}
+
+/// Where the mappings go that [`DetachedNode::take_leaves`] takes out.
+pub trait LeafSink<C: PageTableConfig> {
+    /// Takes what was mapped from an address on, and what hardware noted of it.
+    fn take(&mut self, va: Vaddr, item: C::Item, ad: AccessedDirty);
+}
+
+#[verifier::external]
+impl<C: PageTableConfig, F: FnMut(Vaddr, C::Item, AccessedDirty)> LeafSink<C> for F {
+    #[inline(always)]
+    fn take(&mut self, va: Vaddr, item: C::Item, ad: AccessedDirty) {
+        self(va, item, ad);
     }
 }
 
@@ -137,6 +161,20 @@ impl<C: PageTableConfig> Rest<C> {
             final(self).tok@.retired == old(self).tok@.retired,
         no_unwind
     {
+        self.next_leaf_at(self.l)
+    }
+
+    /// [`next_leaf`](Self::next_leaf) of a node of level `l`: where that is a constant the compiler knows what an item is.
+    #[inline(always)]
+    fn next_leaf_at(&mut self, l: u8) -> (r: Option<(usize, C::Item, AccessedDirty)>)
+        requires
+            l == old(self).l,
+        ensures
+            r matches Some(x) ==> x.0 < 512 && old(self).next < final(self).next <= nr::<C>(),
+            final(self).l == old(self).l,
+            final(self).tok@.retired == old(self).tok@.retired,
+        no_unwind
+    {
         proof {
             use_type_invariant(&*self);
             C::Consts::consts_ok();
@@ -144,7 +182,7 @@ impl<C: PageTableConfig> Rest<C> {
         while self.next < C::Consts::NR_ENTRIES
             invariant
                 self.wf(),
-                self.l == old(self).l,
+                self.l == l == old(self).l,
                 self.tok@.retired == old(self).tok@.retired,
                 self.next >= old(self).next,
                 C::Consts::NR_ENTRIES == nr::<C>() <= 512,
@@ -152,8 +190,8 @@ impl<C: PageTableConfig> Rest<C> {
         {
             let i = self.next;
             let tracked tok = self.tok.borrow();
-            let word = load_detached::<C>(self.w, self.pa, self.l, i, Tracked(&tok.retired), Tracked(&tok.copy));
-            let pte = C::Entry::decode(word, self.l);
+            let word = load_detached::<C>(self.w, self.pa, l, i, Tracked(&tok.retired), Tracked(&tok.copy));
+            let pte = C::Entry::decode(word, l);
             let ghost t = self.tok@;
             proof {
                 assert(t.retired.info.value().kind.entry_owns(t.copy@.words[i as int], self.l as nat, t.leaves, i as int));
@@ -167,7 +205,7 @@ impl<C: PageTableConfig> Rest<C> {
             }
             if let Pte::Leaf(pa, prop) = pte {
                 // SAFETY: these are the parts of a mapping that is in no table any more.
-                let item = unsafe { C::item_from_raw(pa, self.l, prop, Tracked(leaf.tracked_unwrap())) };
+                let item = unsafe { C::item_from_raw(pa, l, prop, Tracked(leaf.tracked_unwrap())) };
                 return Some((i, item, C::Entry::accessed_dirty(word)));
             }
         }
@@ -213,7 +251,40 @@ impl<C: PageTableConfig> Detached<C> {
     #[inline(always)]
     fn next_leaf(&mut self) -> (r: Option<(usize, C::Item, AccessedDirty)>)
         ensures
-            r matches Some(x) ==> x.0 <= 0x80_0000_0000_0000,
+            r matches Some(x) ==> x.0 <= 0x80_0000_0000_0000 && old(self).rest.next < final(self).rest.next <= nr::<C>(),
+        no_unwind
+    {
+        self.next_leaf_at(self.rest.l)
+    }
+
+    /// Hands all that is mapped to a sink.
+    #[inline(always)]
+    fn take_leaves<S: LeafSink<C>>(&mut self, sink: &mut S) {
+        if self.rest.l == 1 {
+            while let Some((v, item, ad)) = self.next_leaf_at(1)
+                invariant
+                    self.rest.l == 1,
+                decreases nr::<C>() - self.rest.next,
+            {
+                sink.take(clamp::<C>(v), item, ad);
+            }
+        } else {
+            while let Some((v, item, ad)) = self.next_leaf()
+                decreases nr::<C>() - self.rest.next,
+            {
+                sink.take(clamp::<C>(v), item, ad);
+            }
+        }
+    }
+
+    /// [`next_leaf`](Self::next_leaf) of a node of level `l`.
+    #[inline(always)]
+    fn next_leaf_at(&mut self, l: u8) -> (r: Option<(usize, C::Item, AccessedDirty)>)
+        requires
+            l == old(self).rest.l,
+        ensures
+            r matches Some(x) ==> x.0 <= 0x80_0000_0000_0000 && old(self).rest.next < final(self).rest.next <= nr::<C>(),
+            final(self).rest.l == old(self).rest.l,
         no_unwind
     {
         proof {
@@ -221,8 +292,8 @@ impl<C: PageTableConfig> Detached<C> {
             use_type_invariant(&self.rest);
             C::Consts::consts_ok();
         }
-        let n = pages_below::<C::Consts>(self.rest.l - 1);
-        let (i, item, ad) = self.rest.next_leaf()?;
+        let n = pages_below::<C::Consts>(l - 1);
+        let (i, item, ad) = self.rest.next_leaf_at(l)?;
         proof {
             assert(i * n <= 512 * 0x2000_0000_0000) by (nonlinear_arith)
                 requires

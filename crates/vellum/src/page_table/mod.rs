@@ -70,7 +70,7 @@ pub(crate) mod x86_64;
 pub use config::PageTableConfig;
 pub use cursor::{Cursor, CursorMut, Fragment, MapError, ProtectOp, Replaced, Slot};
 pub use deferred::{defer, reclaim};
-pub use detached::DetachedNode;
+pub use detached::{DetachedNode, LeafSink};
 pub use entry::{
     Access, AccessType, AccessedDirty, CachePolicy, PageProperty, PageTableEntry, Pte, SoftBits,
 };
