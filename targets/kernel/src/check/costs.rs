@@ -10,7 +10,8 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use vellum::frame::USegment;
 use vellum::frame::allocator::FrameAllocOptions;
-use vellum::space::{Access, MappedItem, MappedRange, VmSpace};
+use vellum::kspace::KVirtArea;
+use vellum::space::{Access, MappedItem, MappedRange, PageProperty, VmSpace};
 use vellum::sync::SpinLock;
 use vellum_machine::addr::{PAGE_SIZE, Vaddr};
 use vellum_machine::cpu::{self, CpuId};
@@ -109,6 +110,11 @@ pub fn of_ranges() {
         whole().map(item).expect("there is memory");
     });
     each("unmap a page of 2 MiB", 1, unmap_whole);
+    let four = segment.slice(0..4 * PAGE_SIZE).expect("it has more");
+    repeat("an area of four pages, mapped and dropped", |_| {
+        let range = MappedRange { segment: four.clone(), prop: PageProperty::kernel(Access::RW) };
+        drop(KVirtArea::with_range(range).expect("there is memory"));
+    });
     map_whole();
     let mut areas = Areas::default();
     areas.add(Area::zeros(at(0).0..at(PAGES).0, Access::RW));
