@@ -266,6 +266,7 @@ proof fn unlinked_node(tracked w: &World, tracked g: &WorldRes, pa: usize, track
 
 /// Reads a word of an unlinked node.
 #[inline(always)]
+#[verifier::spinoff_prover]
 pub(super) fn load_detached<C: PageTableConfig>(
     w: &World,
     pa: usize,
@@ -289,6 +290,7 @@ pub(super) fn load_detached<C: PageTableConfig>(
     }
     open_atomic_invariant!(w.invariant_ref() => g => {
         proof {
+            assert(w.invariant().inv(g));
             unlinked_node(w, &g, pa, retired);
         }
         let tracked x = g.nodes.tracked_borrow(n);
