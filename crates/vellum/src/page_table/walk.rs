@@ -111,8 +111,60 @@ pub fn next_mapped<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, ne
             lemma_absent::<C>(*g, *m, p as nat, f, es as nat, ee as nat);
         }
         p = if ee < end { ee } else { end };
+        if f.l == 1 {
+            let (_, ne) = entry_range::<C::Consts>(es, 2);
+            let stop = if ne < end { ne } else { end };
+            if p < stop {
+                p = skip_absent::<C>(g, Tracked(m), f.pa, es, p, stop);
+            }
+        }
     }
     (p, None)
+}
+
+/// The next of the pages `[p, stop)`, which the node of level 1 at `node` covers with page `v`, whose entry is not absent, or
+/// `stop`.
+#[inline(always)]
+fn skip_absent<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, node: usize, v: usize, p: usize, stop: usize) -> (r: usize)
+    requires
+        g.ok::<C>(*m),
+        g.s <= v < p < stop <= g.e,
+        forall|w: nat| v <= w < stop ==> #[trigger] pre(nr::<C>(), w, 1) == pre(nr::<C>(), v as nat, 1),
+        m.dom().contains(place::<C>(v as nat, 1)),
+        m[place::<C>(v as nat, 1)].pa() == node,
+        g.nothing_in::<C>(*m, v as nat, p as nat),
+    ensures
+        p <= r <= stop,
+        g.nothing_in::<C>(*m, v as nat, r as nat),
+    no_unwind
+{
+    let ghost k = place::<C>(v as nat, 1);
+    let mut q = p;
+    while q < stop
+        invariant
+            g.ok::<C>(*m),
+            g.s <= v < p <= q <= stop <= g.e,
+            forall|w: nat| v <= w < stop ==> #[trigger] pre(nr::<C>(), w, 1) == pre(nr::<C>(), v as nat, 1),
+            k == place::<C>(v as nat, 1),
+            m.dom().contains(k),
+            m[k].pa() == node,
+            g.nothing_in::<C>(*m, v as nat, q as nat),
+        decreases stop - q,
+    {
+        let i = entry_index::<C::Consts>(q, 1);
+        proof {
+            C::Consts::consts_ok();
+            assert(place::<C>(q as nat, 1) == k);
+            lemma_here::<C>(*g, *m, q as nat, 1);
+        }
+        let word = load::<C>(g.w, node, i, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
+        match C::Entry::decode(word, 1) {
+            Pte::Absent => {},
+            _ => return q,
+        }
+        q += 1;
+    }
+    q
 }
 
 /// The bound of page numbers.
