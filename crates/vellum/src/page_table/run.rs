@@ -380,6 +380,70 @@ fn fill_group<C: RunConfig>(
     Some(after)
 }
 
+/// Maps page `p`, and takes out what was mapped there.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "a place, what comes there, and the tokens")]
+fn fill_entry<C: RunConfig>(
+    g: &Locks,
+    Tracked(m): Tracked<&mut Tree>,
+    node: usize,
+    p: usize,
+    e: u64,
+    Ghost(a): Ghost<usize>,
+    Ghost(n): Ghost<nat>,
+    Ghost(prop): Ghost<PageProperty>,
+    Tracked(tok): Tracked<&mut LeafTok>,
+) -> (r: Option<TakenLeaf>)
+    requires
+        g.ok::<C>(*old(m)),
+        g.s <= p < g.e,
+        old(m).dom().contains(place::<C>(p as nat, 1)),
+        old(m)[place::<C>(p as nat, 1)].pa() == node,
+        n >= 1,
+        run_fits(a, n),
+        is_word::<C>(e, a as int, n as int, prop),
+        C::run_ok(*old(tok), a, n),
+    ensures
+        g.ok::<C>(*final(m)),
+        final(m).dom() == old(m).dom(),
+        final(m)[place::<C>(p as nat, 1)].pa() == node,
+        is_filled::<C>(*g, *old(m), *final(m), p as nat, (p + 1) as nat, a, prop),
+        C::run_ok(*final(tok), (a + PAGE_SIZE) as usize, (n - 1) as nat),
+        match r {
+            Some(t) => {
+                &&& t.start == p && t.end == p + 1 && t.l == 1
+                &&& leaf_fits::<C::Consts>(t.pa, 1)
+                &&& C::leaf_ok(t.tok@, t.pa, 1)
+                &&& g.at::<C>(*old(m), p as nat) == Some((t.pa as nat, t.prop))
+            },
+            None => g.at::<C>(*old(m), p as nat) is None,
+        },
+    no_unwind
+{
+    let ghost m0 = *m;
+    let ghost k = place::<C>(p as nat, 1);
+    let i = entry_index::<C::Consts>(p, 1);
+    proof {
+        C::Consts::consts_ok();
+        lemma_here::<C>(*g, *m, p as nat, 1);
+        lemma_run_page::<C>(a, n, 0);
+        lemma_pre_zero(nr::<C>(), p as nat);
+    }
+    let word = load::<C>(g.w, node, i, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
+    if let Pte::Leaf(was, was_prop) = C::Entry::decode(word, 1) {
+        let tracked t = C::split_run(tok, a, n);
+        let (word, old) = replace::<C>(g, Tracked(m), Ghost(k), node, i, e, Tracked(Some(t)));
+        proof {
+            lemma_filled_one::<C>(*g, m0, *m, p as nat, e, a, prop);
+        }
+        let tok = Tracked(old.get().tracked_unwrap());
+        Some(TakenLeaf { start: p, end: p + 1, pa: was, l: 1, prop: was_prop, word, tok })
+    } else {
+        fill_one::<C>(g, Tracked(m), node, Ghost(p as nat), i, e, Ghost(a), Ghost(n), Ghost(prop), Tracked(tok));
+        None
+    }
+}
+
 /// Maps the pages of `[v, stop)`, which one node of level 1 covers, to the pages from `pa` on, up to the first at which
 /// something was mapped: where to go on, and what was there.
 #[expect(clippy::too_many_arguments, reason = "a place, what comes there, and the tokens")]
@@ -423,8 +487,6 @@ pub fn fill<C: RunConfig>(
     no_unwind
 {
     let ghost m0 = *m;
-    let ghost k = place::<C>(v as nat, 1);
-    let ghost m0 = *m;
     let mut p = v;
     proof {
         C::Consts::consts_ok();
@@ -464,32 +526,13 @@ pub fn fill<C: RunConfig>(
         decreases stop - p,
     {
         let ghost m1 = *m;
-        let ghost k = place::<C>(v as nat, 1);
         let ghost (a, left) = ((pa + PAGE_SIZE * (p - v)) as usize, (n - (p - v)) as nat);
-        let i = entry_index::<C::Consts>(p, 1);
         proof {
             lemma_run_tail(pa, n, (p - v) as nat);
-            assert(place::<C>(p as nat, 1) == k);
-            lemma_here::<C>(*g, *m, p as nat, 1);
+            assert(place::<C>(p as nat, 1) == place::<C>(v as nat, 1));
             let _ = g.at::<C>(*m, p as nat);
         }
-        let word = load::<C>(g.w, node, i, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
-        let old = if let Pte::Leaf(was, was_prop) = C::Entry::decode(word, 1) {
-            let tracked t;
-            proof {
-                lemma_run_page::<C>(a, left, 0);
-                t = C::split_run(tok, a, left);
-            }
-            let (word, old) = replace::<C>(g, Tracked(m), Ghost(k), node, i, e, Tracked(Some(t)));
-            proof {
-                lemma_filled_one::<C>(*g, m1, *m, p as nat, e, a, prop);
-            }
-            let tok = Tracked(old.get().tracked_unwrap());
-            Some(TakenLeaf { start: p, end: p + 1, pa: was, l: 1, prop: was_prop, word, tok })
-        } else {
-            fill_one::<C>(g, Tracked(m), node, Ghost(p as nat), i, e, Ghost(a), Ghost(left), Ghost(prop), Tracked(tok));
-            None
-        };
+        let old = fill_entry::<C>(g, Tracked(m), node, p, e, Ghost(a), Ghost(left), Ghost(prop), Tracked(tok));
         e = next_word::<C>(e, Ghost(a), Ghost(left), Ghost(prop));
         proof {
             lemma_filled_more::<C>(*g, m0, m1, *m, v as nat, p as nat, (p + 1) as nat, pa, prop);
