@@ -750,7 +750,18 @@ proof fn take_text(k: CacheKey, c: Cpu, tracked row: Text, tracked text: Text, j
         text
     } else {
         assert(row.dom().contains(TEXT as nat + j));
+        let (text0, row0) = (text, row);
         text.tracked_insert(j, row.tracked_remove(TEXT as nat + j));
+        assert forall|l: nat| l < j + 1 implies #[trigger] text.dom().contains(l) && text[l]@.patomic == (k.words)(
+            c as int,
+            (TEXT + l) as int,
+        ) by {
+            assert(l < j ==> text0.dom().contains(l));
+        }
+        assert forall|l: nat| j + 1 <= l < TEXT_WORDS implies #[trigger] row.dom().contains(TEXT as nat + l) && row[TEXT as nat
+            + l]@.patomic == (k.words)(c as int, (TEXT + l) as int) by {
+            assert(row0.dom().contains(TEXT as nat + l));
+        }
         take_text(k, c, row, text, j + 1)
     }
 }
