@@ -248,6 +248,7 @@ pub(super) proof fn lemma_used_up(t: Seq<Chunk>)
 }
 
 /// What was taken out of a word was taken out of the table.
+#[verifier::spinoff_prover]
 pub(super) proof fn lemma_took_in_word(a: Seq<Chunk>, b: Seq<Chunk>, base: nat, word: u64, rest: u64, frames: Seq<u32>)
     requires
         same_but(a, b, base, rest),
@@ -261,14 +262,14 @@ pub(super) proof fn lemma_took_in_word(a: Seq<Chunk>, b: Seq<Chunk>, base: nat, 
     broadcast use lemma_ones_of, lemma_free_of;
 
     assert(base + 64 <= frames_in(a.len()));
-    assert forall|f: nat| is_free(b, f) <==> is_free(a, f) && !numbers(frames).contains(f) by {
+    assert forall|f: nat| #[trigger] is_free(b, f) <==> is_free(a, f) && !numbers(frames).contains(f) by {
         if f < frames_in(a.len()) {
             assert(base <= f < base + 64 <==> f / 64 == base / 64);
             lemma_same_but(a, b, base, rest, f);
             assert(ones_of(rest, base).contains(f) <==> ones_of(word, base).contains(f) && !numbers(frames).contains(f));
         }
     }
-    assert forall|f: nat| numbers(frames).contains(f) implies is_free(a, f) by {
+    assert forall|f: nat| #[trigger] numbers(frames).contains(f) implies is_free(a, f) by {
         assert(ones_of(word, base).contains(f));
         lemma_same_but(a, b, base, rest, f);
     }
