@@ -56,6 +56,9 @@ enum Task {
         /// Lists the functions that cost the verifier most
         #[arg(long)]
         report: bool,
+        /// Has the solver make other choices: a proof that is stable goes through with any
+        #[arg(long, conflicts_with = "report")]
+        seed: Option<u32>,
     },
     /// Plants false assertions and expects the verifier to find each
     Probe,
@@ -95,8 +98,8 @@ fn main() -> Result<ExitCode> {
         Task::Ledger => report.step("ledger", || ledger::run(&workspace, ledger::Detail::Table)),
         Task::Loom => report.step("loom", || loom::run(&workspace)),
         Task::Tsan => tsan(&workspace, &mut report),
-        Task::Verify { report: false } => report.step("verify", || verify::run(&workspace)),
-        Task::Verify { report: true } => report.step("verify", || verify::cost(&workspace)),
+        Task::Verify { report: false, seed } => report.step("verify", || verify::run(&workspace, seed)),
+        Task::Verify { report: true, .. } => report.step("verify", || verify::cost(&workspace)),
         Task::Probe => report.step("probe", || probe::run(&workspace)),
         Task::Mutants { list: true, .. } => report.step("mutants", || mutants::print_list(&workspace)),
         Task::Mutants { only, list: false } => report.step("mutants", || mutants::run(&workspace, &only)),
@@ -131,7 +134,7 @@ fn ci(workspace: &Workspace, report: &mut Report) {
         }
     }
     tsan(workspace, report);
-    report.step("verify", || verify::run(workspace));
+    report.step("verify", || verify::run(workspace, None));
     report.step("probe", || probe::run(workspace));
 }
 

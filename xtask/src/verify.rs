@@ -63,17 +63,19 @@ pub fn is_present() -> bool {
     is_on_path("cargo-verus")
 }
 
-/// Verifies the proved crates.
-pub fn run(workspace: &Workspace) -> Result<Outcome> {
+/// Verifies the proved crates, with a seed for the solver's choices if one is given.
+pub fn run(workspace: &Workspace, seed: Option<u32>) -> Result<Outcome> {
     if !is_present() {
         println!("{ABSENT}");
         return Ok(Outcome::Skipped(ABSENT.into()));
     }
     let (mut verified, mut errors) = (0, 0);
+    let option = seed.map(|seed| format!("smt.random_seed={seed}"));
+    let arguments: Vec<&str> = option.iter().flat_map(|option| ["--smt-option", option]).collect();
     for package in VERIFIED_CRATES {
         println!("   verifying {package} (the first time, vstd as well: a minute or two)");
         let start = Instant::now();
-        let verdict = verify(workspace, &workspace.root, package, &[])?;
+        let verdict = verify(workspace, &workspace.root, package, &arguments)?;
         let Some(count) = verdict.verified else {
             print!("{}", verdict.output);
             return Ok(Outcome::Failed(format!("{package}: the verifier stopped before it had a result")));
