@@ -88,15 +88,15 @@ struct Mappings {
 /// the frames, and gives the addresses back, in this order. That needs no memory.
 ///
 /// Offsets and lengths are in bytes, of whole pages. Functions that take something out or change it wait until every processor
-/// has flushed, serving the calls of others meanwhile: hold no lock that a handler of such calls takes. They panic on
-/// a thread that is no processor.
+/// has flushed, serving the calls of others meanwhile: hold no lock that a handler of such calls takes. On a thread that is no
+/// processor they panic, and dropping an area that maps something stops the machine.
 ///
 /// # Guarantees
 ///
 /// - Two areas have no address in common, and there is a page between them that neither has:
-///   `theorems::two_areas_do_not_overlap`.
+///   `theorems::addresses_of_two_areas_do_not_overlap`.
 /// - A frame that was mapped there is released when no processor translates to it any more:
-///   `theorems::what_is_released_is_out_of_reach`.
+///   `theorems::what_is_released_of_kernel_space_was_forgotten_by_all`.
 #[must_use = "it is unmapped when it is dropped"]
 pub struct KVirtArea {
     mappings: Owned<Mappings>,
