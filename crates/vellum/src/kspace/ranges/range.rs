@@ -185,12 +185,7 @@ impl<const WORDS: usize> Ranges<WORDS> {
         if step >= all {
             return Err(RangeError::NoRoom { pages });
         }
-        let hint = self.hint() as usize;
-        let from = if 0 < hint && hint < all {
-            hint
-        } else {
-            1
-        };
+        let from = self.first_tried(all);
         let mut found = self.take_from(from, words, count, step);
         if found.is_none() && from > 1 {
             // A run that begins before `from` ends before this word.
@@ -206,6 +201,22 @@ impl<const WORDS: usize> Ranges<WORDS> {
                 Ok(RangeIn { parts: Owned::new(Parts { ranges: self, first, pages, chunks }) })
             },
             None => Err(RangeError::NoRoom { pages }),
+        }
+    }
+
+    /// Returns the chunk at which the search of a window of so many begins: where the last range ended.
+    #[inline(always)]
+    fn first_tried(&self, all: usize) -> (r: usize)
+        requires
+            1 < all,
+        ensures
+            1 <= r < all,
+    {
+        let hint = self.hint() as usize;
+        if 0 < hint && hint < all {
+            hint
+        } else {
+            1
         }
     }
 
