@@ -12,7 +12,7 @@ use super::spec::*;
 use super::stack::*;
 use super::table::whole_table;
 use super::take::*;
-use super::world::World;
+use super::world::{InWorld, World};
 #[cfg(verus_keep_ghost)]
 use super::world::axiom_one_world;
 use core::marker::PhantomData;
@@ -109,7 +109,7 @@ impl<C: PageTableConfig, F: FnMut(Vaddr, C::Item, AccessedDirty)> LeafSink<C> fo
 
 /// What a node that was unlinked still owns: what is mapped at its entries from `next` on.
 struct Rest<C: PageTableConfig> {
-    w: &'static World,
+    w: InWorld,
     pa: usize,
     l: u8,
     next: usize,
@@ -144,7 +144,7 @@ impl<C: PageTableConfig> Rest<C> {
     #[verifier::type_invariant]
     spec fn wf(self) -> bool {
         let DetachedTok { retired, copy, leaves } = self.tok@;
-        rest_ok::<C>(*self.w, self.pa, self.l, self.next, retired, Left { copy, leaves })
+        rest_ok::<C>(self.w@, self.pa, self.l, self.next, retired, Left { copy, leaves })
     }
 
     /// It still leads from page `w` to the frame at `pa`.
@@ -190,7 +190,7 @@ impl<C: PageTableConfig> Rest<C> {
         {
             let i = self.next;
             let tracked tok = self.tok.borrow();
-            let word = load_detached::<C>(self.w, self.pa, l, i, Tracked(&tok.retired), Tracked(&tok.copy));
+            let word = load_detached::<C>(self.w.get(), self.pa, l, i, Tracked(&tok.retired), Tracked(&tok.copy));
             let pte = C::Entry::decode(word, l);
             let ghost t = self.tok@;
             proof {
@@ -228,7 +228,7 @@ impl<C: PageTableConfig> Rest<C> {
         }
         let Rest { w, pa, l, next, tok, kind } = rest;
         let tracked DetachedTok { retired, copy, leaves } = tok.get();
-        RetiredNode::new(w, pa, start, end, Tracked(retired))
+        RetiredNode::new(w.get(), pa, start, end, Tracked(retired))
     }
 }
 
@@ -373,13 +373,13 @@ impl<C: PageTableConfig> DetachedPile<C> {
         let Rest { w, pa, l, next, tok, kind } = rest;
         let mut nodes = match self.nodes.take() {
             Some(nodes) => nodes,
-            None => NodeStack::new(w),
+            None => NodeStack::new(w.get()),
         };
         let number = l as u64 + LEVELS * next as u64;
         let tracked DetachedTok { retired, copy, leaves } = tok.get();
         let ghost before = nodes;
         proof {
-            nodes.one_world(w);
+            nodes.one_world(w.in_proof());
             nodes.lemma_numbers();
             assert(number % LEVELS == l && number / LEVELS == next);
         }
@@ -434,7 +434,7 @@ impl<C: PageTableConfig> DetachedPile<C> {
                 assert(piled::<C>(before, i));
             }
         }
-        let w = nodes.world();
+        let w = InWorld::of(nodes.world());
         self.nodes = Some(nodes);
         let tok = Tracked(DetachedTok { retired, copy, leaves });
         Some(Rest { w, pa, l: (number % LEVELS) as u8, next: (number / LEVELS) as usize, tok, kind: PhantomData })
@@ -489,7 +489,7 @@ pub(super) fn detached<C: PageTableConfig>(w: &'static World, t: TakenNode) -> (
     no_unwind
 {
     let TakenNode { start, end, pa, l, nr_pages, tok } = t;
-    let rest = Rest { w, pa, l, next: 0, tok, kind: PhantomData };
+    let rest = Rest { w: InWorld::of(w), pa, l, next: 0, tok, kind: PhantomData };
     DetachedNode { inner: Owned::new(Detached { rest, start, end, nr_pages }) }
 }
 

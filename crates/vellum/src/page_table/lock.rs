@@ -15,7 +15,7 @@ use super::spec::*;
 use super::subtree::*;
 use super::tree::*;
 use super::way::*;
-use super::world::World;
+use super::world::{InWorld, World};
 #[cfg(verus_keep_ghost)]
 use vellum_machine::addr::PAGE_SIZE;
 use vellum_machine::addr::Paddr;
@@ -637,7 +637,7 @@ pub fn lock_all<C: PageTableConfig>(
         o.0.ok::<C>(o.1@),
         o.0.s == s,
         o.0.e == e,
-        o.0.w == w,
+        o.0.w@ == *w,
         o.0.reader == reader,
         o.0.root == root,
         o.0.top == C::Consts::levels(),
@@ -657,7 +657,7 @@ pub fn lock_all<C: PageTableConfig>(
     proof {
         lemma_sub_wf::<C>(tree@, rg, *w, reader@);
     }
-    (Locks { w, root, top: l, s, e, reader, node: Ghost(tree@[(l as nat, 0nat)].info.key()) }, tree)
+    (Locks { w: InWorld::of(w), root, top: l, s, e, reader, node: Ghost(tree@[(l as nat, 0nat)].info.key()) }, tree)
 }
 
 } // verus!

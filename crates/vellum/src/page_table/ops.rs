@@ -10,7 +10,7 @@ use super::node_frame::*;
 use super::protocol::*;
 use super::spec::*;
 use super::tree::*;
-use super::world::World;
+use super::world::InWorld;
 use vellum_machine::addr::PAGE_SIZE;
 use vellum_machine::ptword;
 use vstd::prelude::*;
@@ -19,7 +19,7 @@ verus! {
 
 /// A locked sub-tree, as code sees it: where its root is and which pages it is locked for.
 pub struct Locks {
-    pub w: &'static World,
+    pub w: InWorld,
     /// The physical address of the sub-tree's root.
     pub root: usize,
     /// Its level.
@@ -41,8 +41,8 @@ impl Locks {
 
     /// `m` is all of it, locked and consistent.
     pub open spec fn ok<C: PageTableConfig>(self, m: Tree) -> bool {
-        &&& reads(*self.w, self.reader@)
-        &&& toks_ok::<C>(m, *self.w, self.reader@)
+        &&& reads(self.w@, self.reader@)
+        &&& toks_ok::<C>(m, self.w@, self.reader@)
         &&& wf::<C>(m, self.rng())
         &&& 1 <= self.top <= C::Consts::levels()
         &&& self.e <= pages(nr::<C>(), C::Consts::levels() as nat)
@@ -136,7 +136,7 @@ impl Found {
         &&& m[k].pa() == self.pa
         &&& own_entry(m, k, idx::<C>(v, self.l as nat))
         &&& entry_ok::<C>(m, g.rng(), k, idx::<C>(v, self.l as nat))
-        &&& tok_ok::<C>(m[k], k, *g.w, g.reader@)
+        &&& tok_ok::<C>(m[k], k, g.w@, g.reader@)
         &&& g.at::<C>(m, v) == trans::<C>(m, self.l as nat, v)
         &&& g.level::<C>(m, v) == level_of::<C>(m, self.l as nat, v)
     }
@@ -170,7 +170,7 @@ pub proof fn lemma_here<C: PageTableConfig>(g: Locks, m: Tree, v: nat, l: nat)
         1 <= l <= g.top,
         m.dom().contains(place::<C>(v, l)),
     ensures
-        tok_ok::<C>(m[place::<C>(v, l)], place::<C>(v, l), *g.w, g.reader@),
+        tok_ok::<C>(m[place::<C>(v, l)], place::<C>(v, l), g.w@, g.reader@),
         own_entry(m, place::<C>(v, l), idx::<C>(v, l)),
         0 <= idx::<C>(v, l) < nr::<C>() <= 512,
         entry_ok::<C>(m, g.rng(), place::<C>(v, l), idx::<C>(v, l)),
@@ -185,7 +185,7 @@ pub proof fn lemma_here<C: PageTableConfig>(g: Locks, m: Tree, v: nat, l: nat)
     lemma_step::<C>(g.rng(), v, l);
     lemma_above::<C>(m, g.rng(), l, g.top as nat, v);
     lemma_via::<C>(m, g.rng(), l, g.top as nat, v);
-    assert(tok_ok::<C>(m[place::<C>(v, l)], place::<C>(v, l), *g.w, g.reader@));
+    assert(tok_ok::<C>(m[place::<C>(v, l)], place::<C>(v, l), g.w@, g.reader@));
 }
 
 /// What the top node says of page `v`. Unless it is a link, the way down ends there.
@@ -207,7 +207,7 @@ pub fn top_entry<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, v: u
         lemma_here::<C>(*g, *m, v as nat, g.top as nat);
     }
     let i = entry_index::<C::Consts>(v, l);
-    let word = load::<C>(g.w, g.root, i, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
+    let word = load::<C>(g.w.get(), g.root, i, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
     proof {
         C::Entry::noted_is_no_meaning(word, m[k].words()[i as int], k.0);
     }
@@ -275,7 +275,7 @@ pub(super) fn descend_from<C: PageTableConfig>(
             lemma_here::<C>(*g, *m, v as nat, l as nat);
         }
         let i = entry_index::<C::Consts>(v, l);
-        let word = load::<C>(g.w, pa, i, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
+        let word = load::<C>(g.w.get(), pa, i, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
         let pte = C::Entry::decode(word, l);
         match pte {
             Pte::Table(c) => {
@@ -291,16 +291,16 @@ pub(super) fn descend_from<C: PageTableConfig>(
 /// All tokens but those of `k` are as before.
 pub proof fn lemma_toks<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree, k: Place)
     requires
-        toks_ok::<C>(m, *g.w, g.reader@),
+        toks_ok::<C>(m, g.w@, g.reader@),
         m2.dom() == m.dom(),
         forall|k2: Place| m.dom().contains(k2) && k2 != k ==> #[trigger] m2[k2] == m[k2],
-        m.dom().contains(k) ==> tok_ok::<C>(m2[k], k, *g.w, g.reader@),
+        m.dom().contains(k) ==> tok_ok::<C>(m2[k], k, g.w@, g.reader@),
     ensures
-        toks_ok::<C>(m2, *g.w, g.reader@),
+        toks_ok::<C>(m2, g.w@, g.reader@),
 {
-    assert forall|k2: Place| m2.dom().contains(k2) implies #[trigger] tok_ok::<C>(m2[k2], k2, *g.w, g.reader@) by {
+    assert forall|k2: Place| m2.dom().contains(k2) implies #[trigger] tok_ok::<C>(m2[k2], k2, g.w@, g.reader@) by {
         if k2 != k {
-            assert(tok_ok::<C>(m[k2], k2, *g.w, g.reader@));
+            assert(tok_ok::<C>(m[k2], k2, g.w@, g.reader@));
         }
     }
 }
@@ -414,10 +414,10 @@ pub fn replace<C: PageTableConfig>(
     proof {
         C::Consts::consts_ok();
         assert(node_ok::<C>(*m, r, k));
-        assert(tok_ok::<C>(m[k], k, *g.w, g.reader@));
+        assert(tok_ok::<C>(m[k], k, g.w@, g.reader@));
         assert(entry_ok::<C>(*m, r, k, i as int));
     }
-    let word = swap::<C>(g.w, pa, i, v, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow_mut(k)));
+    let word = swap::<C>(g.w.get(), pa, i, v, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow_mut(k)));
     let tracked o;
     proof {
         C::Entry::noted_is_no_meaning(word, m0[k].words()[i as int], k.0);
@@ -454,10 +454,10 @@ pub fn install<C: PageTableConfig>(
     proof {
         C::Consts::consts_ok();
         assert(node_ok::<C>(*m, g.rng(), k));
-        assert(tok_ok::<C>(m[k], k, *g.w, g.reader@));
+        assert(tok_ok::<C>(m[k], k, g.w@, g.reader@));
         assert(entry_ok::<C>(*m, g.rng(), k, i as int));
     }
-    store::<C>(g.w, pa, i, v, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow_mut(k)));
+    store::<C>(g.w.get(), pa, i, v, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow_mut(k)));
     proof {
         exchange_leaf(m.tracked_borrow_mut(k), i as int, Some(f));
         assert(m.dom() =~= m0.dom());
@@ -469,13 +469,13 @@ pub proof fn lemma_replaced<C: PageTableConfig>(g: Locks, m0: Tree, m: Tree, k: 
     requires
         g.ok::<C>(m0),
         is_set::<C>(m0, m, g.rng(), k, i),
-        m[k].ok::<C>(*g.w, g.reader@),
+        m[k].ok::<C>(g.w@, g.reader@),
         m[k].words()[i] == v,
         entry_ok::<C>(m, g.rng(), k, i),
     ensures
         is_replaced::<C>(g, m0, m, k, i, v),
 {
-    assert(tok_ok::<C>(m0[k], k, *g.w, g.reader@));
+    assert(tok_ok::<C>(m0[k], k, g.w@, g.reader@));
     assert(node_ok::<C>(m0, g.rng(), k));
     lemma_toks::<C>(g, m0, m, k);
     lemma_set::<C>(m0, m, g.rng(), k, i);
@@ -621,7 +621,7 @@ pub fn expand<C: PageTableConfig>(
     proof {
         C::Consts::consts_ok();
         assert(node_ok::<C>(*m, r, k));
-        assert(tok_ok::<C>(m[k], k, *g.w, g.reader@));
+        assert(tok_ok::<C>(m[k], k, g.w@, g.reader@));
         assert(entry_ok::<C>(*m, r, k, i as int));
     }
     let (cpa, Tracked(new)) = alloc_node()?;
@@ -634,11 +634,11 @@ pub fn expand<C: PageTableConfig>(
         invariant
             m0 == *old(m),
             g.ok::<C>(m0),
-            tok_ok::<C>(m0[k], k, *g.w, g.reader@),
+            tok_ok::<C>(m0[k], k, g.w@, g.reader@),
             m0.dom().contains(k),
             own_entry(m0, k, i as int),
             m0[k].pa() == pa,
-            m0[k].ok::<C>(*g.w, g.reader@),
+            m0[k].ok::<C>(g.w@, g.reader@),
             k.0 == l,
             2 <= l <= 5,
             r == g.rng(),
@@ -677,7 +677,7 @@ pub fn expand<C: PageTableConfig>(
             }
         }
         match link_child::<C>(
-            g.w,
+            g.w.get(),
             pa,
             i,
             word,
@@ -727,8 +727,8 @@ proof fn lemma_expanded<C: PageTableConfig>(g: Locks, m0: Tree, m: Tree, k: Plac
     requires
         g.ok::<C>(m0),
         is_link::<C>(m0, m, g.rng(), k, i),
-        tok_ok::<C>(m[k], k, *g.w, g.reader@),
-        tok_ok::<C>(m[child::<C>(k, i)], child::<C>(k, i), *g.w, g.reader@),
+        tok_ok::<C>(m[k], k, g.w@, g.reader@),
+        tok_ok::<C>(m[child::<C>(k, i)], child::<C>(k, i), g.w@, g.reader@),
         m0.dom().contains(child::<C>(k, i)) ==> false,
     ensures
         g.ok::<C>(m),
@@ -738,9 +738,9 @@ proof fn lemma_expanded<C: PageTableConfig>(g: Locks, m0: Tree, m: Tree, k: Plac
 {
     let c = child::<C>(k, i);
     lemma_link::<C>(m0, m, g.rng(), k, i);
-    assert forall|k2: Place| m.dom().contains(k2) implies #[trigger] tok_ok::<C>(m[k2], k2, *g.w, g.reader@) by {
+    assert forall|k2: Place| m.dom().contains(k2) implies #[trigger] tok_ok::<C>(m[k2], k2, g.w@, g.reader@) by {
         if k2 != k && k2 != c {
-            assert(tok_ok::<C>(m0[k2], k2, *g.w, g.reader@));
+            assert(tok_ok::<C>(m0[k2], k2, g.w@, g.reader@));
         }
     }
     assert forall|k2: Place| #[trigger] m0.dom().contains(k2) implies m.dom().contains(k2) && m[k2].pa() == m0[k2].pa() by {
@@ -781,7 +781,7 @@ pub(super) fn detach<C: PageTableConfig>(
         fewer_leaves::<C>(*old(m), *final(m)),
         g.finer::<C>(*old(m), *final(m)),
         final(m).dom() == old(m).dom().remove(child::<C>(k, i as int)),
-        o@.ok::<C>(*g.w, cpa, (k.0 - 1) as nat),
+        o@.ok::<C>(g.w@, cpa, (k.0 - 1) as nat),
         o@.copy@.words == old(m)[child::<C>(k, i as int)].words(),
         o@.retired.info.value().base == child::<C>(k, i as int).1,
     no_unwind
@@ -794,8 +794,8 @@ pub(super) fn detach<C: PageTableConfig>(
         assert(node_ok::<C>(*m, r, k));
         assert(entry_ok::<C>(*m, r, k, i as int));
         assert(node_ok::<C>(*m, r, c));
-        assert(tok_ok::<C>(m[k], k, *g.w, g.reader@));
-        assert(tok_ok::<C>(m[c], c, *g.w, g.reader@));
+        assert(tok_ok::<C>(m[k], k, g.w@, g.reader@));
+        assert(tok_ok::<C>(m[c], c, g.w@, g.reader@));
         assert(k != c);
         C::Entry::zero_is_absent(k.0);
         let tracked a = m.tracked_borrow(k);
@@ -815,7 +815,7 @@ pub(super) fn detach<C: PageTableConfig>(
         }
     }
     let o = unlink_child::<C>(
-        g.w,
+        g.w.get(),
         pa,
         i,
         cpa,
@@ -827,8 +827,8 @@ pub(super) fn detach<C: PageTableConfig>(
         assert(m.dom() =~= m0.dom().remove(c));
         lemma_prune::<C>(m0, *m, r, k, i as int);
         lemma_fewer_leaves::<C>(m0, *m, k, i as int);
-        assert forall|k2: Place| m.dom().contains(k2) implies #[trigger] tok_ok::<C>(m[k2], k2, *g.w, g.reader@) by {
-            assert(tok_ok::<C>(m0[k2], k2, *g.w, g.reader@));
+        assert forall|k2: Place| m.dom().contains(k2) implies #[trigger] tok_ok::<C>(m[k2], k2, g.w@, g.reader@) by {
+            assert(tok_ok::<C>(m0[k2], k2, g.w@, g.reader@));
         }
         let top = place::<C>(g.s as nat, g.top as nat);
         assert(m0.dom().contains(top));

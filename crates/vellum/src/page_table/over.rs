@@ -211,7 +211,7 @@ impl<C: PageTableConfig> Session<C> {
                     }
                     // The item is dropped if this panics.
                     let ghost taken = t;
-                    let node = detached::<C>(self.g.w, t);
+                    let node = detached::<C>(self.g.w.get(), t);
                     let ghost was = node;
                     sink.keep(Fragment::Node(node));
                     proof {

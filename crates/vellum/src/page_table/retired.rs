@@ -9,7 +9,7 @@ use super::spec::*;
 use super::stack::NodeStack;
 #[cfg(verus_keep_ghost)]
 use super::world::axiom_one_world;
-use super::world::{Mark, World};
+use super::world::{InWorld, Mark, World};
 use core::ops::Range;
 use vellum_machine::addr::*;
 use vellum_machine::readers::NR_COUNTS;
@@ -31,7 +31,7 @@ verus! {
 /// While a cursor that was there when the node was unlinked lives, the frame stays the node's.
 #[must_use = "the frame of the node is lost if this is dropped"]
 pub struct RetiredNode {
-    w: &'static World,
+    w: InWorld,
     pa: usize,
     start: Vaddr,
     end: Vaddr,
@@ -41,7 +41,7 @@ pub struct RetiredNode {
 impl RetiredNode {
     #[verifier::type_invariant]
     spec fn wf(self) -> bool {
-        self.tok@.ok(*self.w, self.pa)
+        self.tok@.ok(self.w@, self.pa)
     }
 
     /// Makes a value of a node that was just unlinked.
@@ -50,7 +50,7 @@ impl RetiredNode {
             tok@.ok(*w, pa),
         no_unwind
     {
-        RetiredNode { w, pa, start, end, tok }
+        RetiredNode { w: InWorld::of(w), pa, start, end, tok }
     }
 
     /// Returns the addresses that the node covered; none where the whole table was dropped.
@@ -64,7 +64,7 @@ impl RetiredNode {
 /// It needs no memory: the nodes are linked through their own metadata. Forgetting it loses their frames.
 #[must_use = "the frames of the nodes are lost if this is dropped"]
 pub struct RetiredBatch {
-    w: &'static World,
+    w: InWorld,
     nodes: NodeStack<()>,
     len: usize,
     /// A fence came after the last node was unlinked.
@@ -87,12 +87,12 @@ spec fn none_after(s: Seq<(RetiredTok, ())>, t: nat) -> bool {
 impl RetiredBatch {
     #[verifier::type_invariant]
     spec fn wf(self) -> bool {
-        &&& self.nodes.wf() && self.nodes.the_world() == *self.w
-        &&& self.last@.instance_id() == self.w.instance().id()
+        &&& self.nodes.wf() && self.nodes.the_world() == self.w@
+        &&& self.last@.instance_id() == self.w@.instance().id()
         &&& none_after(self.nodes@, self.last@.value())
         &&& self.passed <= NR_COUNTS
-        &&& rested_below(*self.w, self.quiet@, self.last@.value(), self.passed as int)
-        &&& self.mark matches Some(m) ==> self.passed < NR_COUNTS && m.ok(*self.w, self.passed as nat, self.last@.value())
+        &&& rested_below(self.w@, self.quiet@, self.last@.value(), self.passed as int)
+        &&& self.mark matches Some(m) ==> self.passed < NR_COUNTS && m.ok(self.w@, self.passed as nat, self.last@.value())
     }
 
     /// Makes a batch of one node.
@@ -103,7 +103,7 @@ impl RetiredBatch {
         let RetiredNode { w, pa, start, end, tok } = node;
         let tracked tok = tok.get();
         let tracked last = tok.retired.clone();
-        let mut nodes = NodeStack::new(w);
+        let mut nodes = NodeStack::new(w.get());
         nodes.push(pa, 0, Tracked(tok), Tracked(()));
         let quiet = Tracked(Map::tracked_empty());
         RetiredBatch { w, nodes, len: 1, ordered: false, passed: 0, mark: None, last: Tracked(last), quiet }
@@ -118,7 +118,7 @@ impl RetiredBatch {
         let RetiredBatch { w, nodes, len, ordered, passed, mark, last, quiet } = self;
         let RetiredNode { w: its, pa, start, end, tok } = node;
         proof {
-            axiom_one_world(w, its);
+            axiom_one_world(w.in_proof(), its.in_proof());
         }
         let tracked tok = tok.get();
         let tracked mut last = last.get();
@@ -167,6 +167,7 @@ impl RetiredBatch {
             use_type_invariant(&self);
         }
         let RetiredBatch { w, nodes, len, ordered, passed, mark, last, quiet } = self;
+        let w = w.get();
         if !ordered {
             w.synchronize();
         }
@@ -190,7 +191,7 @@ impl RetiredBatch {
                 Ok(seen) => seen,
                 Err(new) => {
                     let (mark, quiet) = (Some(new), Tracked(quiet));
-                    return Err(RetiredBatch { w, nodes, len, ordered: true, passed, mark, last, quiet });
+                    return Err(RetiredBatch { w: InWorld::of(w), nodes, len, ordered: true, passed, mark, last, quiet });
                 },
             };
             mark = None;

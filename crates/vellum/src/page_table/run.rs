@@ -330,10 +330,10 @@ fn fill_group<C: RunConfig>(
         lemma_here::<C>(*g, *m, v + 3, 1);
         assert(idx::<C>(v + 3, 1) == i + 3);
     }
-    let w0 = load::<C>(g.w, node, i, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
-    let w1 = load::<C>(g.w, node, i + 1, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
-    let w2 = load::<C>(g.w, node, i + 2, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
-    let w3 = load::<C>(g.w, node, i + 3, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
+    let w0 = load::<C>(g.w.get(), node, i, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
+    let w1 = load::<C>(g.w.get(), node, i + 1, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
+    let w2 = load::<C>(g.w.get(), node, i + 2, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
+    let w3 = load::<C>(g.w.get(), node, i + 3, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
     if w0 | w1 | w2 | w3 != 0 {
         return None;
     }
@@ -429,7 +429,7 @@ fn fill_entry<C: RunConfig>(
         lemma_run_page::<C>(a, n, 0);
         lemma_pre_zero(nr::<C>(), p as nat);
     }
-    let word = load::<C>(g.w, node, i, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
+    let word = load::<C>(g.w.get(), node, i, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
     if let Pte::Leaf(was, was_prop) = C::Entry::decode(word, 1) {
         let tracked t = C::split_run(tok, a, n);
         let (word, old) = replace::<C>(g, Tracked(m), Ghost(k), node, i, e, Tracked(Some(t)));

@@ -86,8 +86,8 @@ impl<C: PageTableConfig> Release for Session<C> {
         proof {
             lemma_whole::<C>(g, tree@);
         }
-        release_sub::<C>(g.w, Tracked(g.reader.borrow()), Ghost(g.rng()), tree, g.root, g.top, b, g.s, g.e);
-        g.w.leave(&seat, g.reader);
+        release_sub::<C>(g.w.get(), Tracked(g.reader.borrow()), Ghost(g.rng()), tree, g.root, g.top, b, g.s, g.e);
+        g.w.get().leave(&seat, g.reader);
     }
 }
 
@@ -796,7 +796,7 @@ impl<C: PageTableConfig> Session<C> {
             },
             Taken::Node(t) => {
                 let (start, end) = (t.start, t.end);
-                let node = detached::<C>(self.g.w, t);
+                let node = detached::<C>(self.g.w.get(), t);
                 proof {
                     lemma_view_cleared::<C>(self.g, m0, self.tree@, start as nat, end as nat);
                 }

@@ -8,7 +8,7 @@ use super::life::*;
 use super::node_frame::*;
 #[cfg(verus_keep_ghost)]
 use super::spec::*;
-use super::world::World;
+use super::world::{InWorld, World};
 #[cfg(verus_keep_ghost)]
 use super::world::axiom_one_world;
 use vstd::prelude::*;
@@ -17,7 +17,7 @@ verus! {
 
 /// A stack of unlinked nodes, with a `T` for each.
 pub struct NodeStack<T> {
-    w: &'static World,
+    w: InWorld,
     /// The physical address of the topmost and its number, in the bits below the size of a frame; or [`END`].
     top: u64,
     toks: Tracked<Seq<(RetiredTok, T)>>,
@@ -53,7 +53,7 @@ impl<T> NodeStack<T> {
         let (s, n) = (self.toks@, self.numbers@);
         &&& s.len() == n.len()
         &&& self.top == address(s, n, s.len() - 1)
-        &&& forall|i: int| 0 <= i < s.len() ==> #[trigger] linked(*self.w, s, n, i)
+        &&& forall|i: int| 0 <= i < s.len() ==> #[trigger] linked(self.w@, s, n, i)
     }
 
     /// The nodes from the lowest to the topmost.
@@ -68,7 +68,7 @@ impl<T> NodeStack<T> {
 
     /// The world in which the nodes are.
     pub closed spec fn the_world(&self) -> World {
-        *self.w
+        self.w@
     }
 
     /// Returns the world in which the nodes are.
@@ -77,7 +77,7 @@ impl<T> NodeStack<T> {
             *r == self.the_world(),
         no_unwind
     {
-        self.w
+        self.w.get()
     }
 
     /// Each node has a number.
@@ -94,7 +94,7 @@ impl<T> NodeStack<T> {
         ensures
             self.the_world() == *w,
     {
-        axiom_one_world(self.w, w);
+        axiom_one_world(self.w.in_proof(), w);
     }
 
     /// Makes an empty stack.
@@ -105,7 +105,7 @@ impl<T> NodeStack<T> {
             r.the_world() == *w,
         no_unwind
     {
-        NodeStack { w, top: END, toks: Tracked(Seq::tracked_empty()), numbers: Ghost(Seq::empty()) }
+        NodeStack { w: InWorld::of(w), top: END, toks: Tracked(Seq::tracked_empty()), numbers: Ghost(Seq::empty()) }
     }
 
     /// Puts the unlinked node at `pa` on top.
@@ -128,16 +128,16 @@ impl<T> NodeStack<T> {
         let ghost (s, n) = (self.toks@, self.numbers@);
         let tracked RetiredTok { retired, dead, info, below } = tok;
         let tracked mut below = below;
-        let tracked own = self.w.instance_ref().guard_dead(info.key(), &info, &dead);
+        let tracked own = self.w.in_proof().instance_ref().guard_dead(info.key(), &info, &dead);
         let meta = node_meta(pa, Tracked(own));
         meta.below.store_relaxed(Tracked(&mut below), self.top);
         self.top = pa as u64 + number;
         self.numbers = Ghost(n.push(number));
         proof {
             self.toks.borrow_mut().tracked_push((RetiredTok { retired, dead, info, below }, with));
-            assert forall|i: int| 0 <= i < self.toks@.len() implies #[trigger] linked(*self.w, self.toks@, self.numbers@, i) by {
+            assert forall|i: int| 0 <= i < self.toks@.len() implies #[trigger] linked(self.w@, self.toks@, self.numbers@, i) by {
                 if i < s.len() {
-                    assert(linked(*self.w, s, n, i));
+                    assert(linked(self.w@, s, n, i));
                 }
             }
             assert(self.toks@.drop_last() =~= s);
@@ -168,7 +168,7 @@ impl<T> NodeStack<T> {
         let ghost (s, n) = (self.toks@, self.numbers@);
         proof {
             if s.len() > 0 {
-                assert(linked(*self.w, s, n, s.len() - 1));
+                assert(linked(self.w@, s, n, s.len() - 1));
                 assert(s.last().0.pa() % 4096 == 0);
             }
         }
@@ -178,7 +178,7 @@ impl<T> NodeStack<T> {
         let number = self.top % NUMBERS;
         let pa = (self.top - number) as usize;
         let tracked tok = self.toks.borrow().tracked_borrow(s.len() - 1);
-        let tracked own = self.w.instance_ref().guard_dead(tok.0.info.key(), &tok.0.info, &tok.0.dead);
+        let tracked own = self.w.in_proof().instance_ref().guard_dead(tok.0.info.key(), &tok.0.info, &tok.0.dead);
         let meta = node_meta(pa, Tracked(own));
         let below = meta.below.load_relaxed(Tracked(&tok.0.below));
         self.top = below;
@@ -187,8 +187,8 @@ impl<T> NodeStack<T> {
         proof {
             tok = self.toks.borrow_mut().tracked_pop();
             assert(self.toks@ =~= s.drop_last());
-            assert forall|i: int| 0 <= i < self.toks@.len() implies #[trigger] linked(*self.w, self.toks@, self.numbers@, i) by {
-                assert(linked(*self.w, s, n, i));
+            assert forall|i: int| 0 <= i < self.toks@.len() implies #[trigger] linked(self.w@, self.toks@, self.numbers@, i) by {
+                assert(linked(self.w@, s, n, i));
             }
         }
         Some((pa, number, Tracked(tok)))

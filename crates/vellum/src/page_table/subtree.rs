@@ -320,15 +320,15 @@ pub(super) proof fn lemma_whole<C: PageTableConfig>(g: Locks, m: Tree)
     requires
         g.ok::<C>(m),
     ensures
-        sub_wf::<C>(m, g.rng(), place::<C>(g.s as nat, g.top as nat), *g.w, g.reader@),
+        sub_wf::<C>(m, g.rng(), place::<C>(g.s as nat, g.top as nat), g.w@, g.reader@),
 {
     C::Consts::consts_ok();
     let r = g.rng();
     let k0 = place::<C>(r.s, r.top);
     let t = m.remove(k0);
-    assert(node_ok::<C>(m, r, k0) && tok_ok::<C>(m[k0], k0, *g.w, g.reader@));
-    assert forall|k: Place| t.dom().contains(k) implies #[trigger] part_ok::<C>(t, r, k0, k, *g.w, g.reader@) by {
-        assert(node_ok::<C>(m, r, k) && tok_ok::<C>(m[k], k, *g.w, g.reader@));
+    assert(node_ok::<C>(m, r, k0) && tok_ok::<C>(m[k0], k0, g.w@, g.reader@));
+    assert forall|k: Place| t.dom().contains(k) implies #[trigger] part_ok::<C>(t, r, k0, k, g.w@, g.reader@) by {
+        assert(node_ok::<C>(m, r, k) && tok_ok::<C>(m[k], k, g.w@, g.reader@));
         lemma_all_under::<C>(m, r, k);
         if k.0 == r.top {
             assert(k == k0);

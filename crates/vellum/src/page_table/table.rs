@@ -40,7 +40,7 @@ verus! {
 
 /// A page table: the root and what it owns of it.
 pub(super) struct Root<C: PageTableConfig> {
-    w: &'static World,
+    w: InWorld,
     pa: usize,
     tok: Tracked<RootTok>,
     kind: PhantomData<C>,
@@ -49,7 +49,7 @@ pub(super) struct Root<C: PageTableConfig> {
 impl<C: PageTableConfig> Root<C> {
     #[verifier::type_invariant]
     spec fn wf(self) -> bool {
-        self.tok@.ok::<C>(*self.w, self.pa)
+        self.tok@.ok::<C>(self.w@, self.pa)
     }
 }
 
@@ -214,7 +214,7 @@ impl<C: PageTableConfig> PageTable<C> {
 
     /// The world in which the table is.
     pub(super) closed spec fn the_world(self) -> World {
-        *self.root@.w
+        self.root@.w@
     }
 
     /// The world in which the table is.
@@ -222,7 +222,7 @@ impl<C: PageTableConfig> PageTable<C> {
         ensures
             *w == self.the_world(),
     {
-        self.root.get().w
+        self.root.get().w.get()
     }
 
     /// Locks the pages `[s, e)` for a reader.
@@ -241,10 +241,10 @@ impl<C: PageTableConfig> PageTable<C> {
         proof {
             use_type_invariant(root);
         }
-        let w = root.w;
+        let w = root.w.get();
         let (node, top, tree) = lock_range::<C>(w, Tracked(reader.borrow()), Tracked(root.tok.borrow()), root.pa, s, e, missing);
         let ghost id = tree@[place::<C>(s as nat, top as nat)].info.key();
-        (Locks { w, root: node, top, s, e, reader, node: Ghost(id) }, tree)
+        (Locks { w: InWorld::of(w), root: node, top, s, e, reader, node: Ghost(id) }, tree)
     }
 
     /// What page `v` is mapped to, without a lock: physical address of the page, property and level.
@@ -262,7 +262,7 @@ impl<C: PageTableConfig> PageTable<C> {
             C::Consts::consts_ok();
             lemma_range_lockable::<C>(Rng { top: C::Consts::levels() as nat, s: v as nat, e: (v + 1) as nat });
         }
-        let w = root.w;
+        let w = root.w.get();
         let seat = ReaderSeat::take();
         let reader = w.enter(&seat);
         let tracked prot = protect_root::<C>(w, root.pa, reader.borrow(), root.tok.borrow());
@@ -340,12 +340,12 @@ impl<C: PageTableConfig> PageTable<C> {
             U::config_ok();
         }
         let seat = ReaderSeat::take();
-        let reader = root.w.enter(&seat);
-        let tracked p = protect_root::<C>(root.w, root.pa, reader.borrow(), root.tok.borrow());
+        let reader = root.w.get().enter(&seat);
+        let tracked p = protect_root::<C>(root.w.in_proof(), root.pa, reader.borrow(), root.tok.borrow());
         let mut i = C::TOP_LO;
         while i < C::TOP_HI
             invariant
-                protects_at::<C>(*root.w, reader@, p, root.tok@.info, root.pa),
+                protects_at::<C>(root.w@, reader@, p, root.tok@.info, root.pa),
                 root.tok@.info.value().lo == C::TOP_LO,
                 root.tok@.info.value().hi == C::TOP_HI,
                 C::TOP_LO <= i <= C::TOP_HI <= 512,
@@ -355,12 +355,12 @@ impl<C: PageTableConfig> PageTable<C> {
             decreases C::TOP_HI - i,
         {
             let tracked info = &root.tok.borrow().info;
-            let (word, _) = read_link::<C>(root.w, root.pa, i, Tracked(reader.borrow()), Tracked(&p), Tracked(info));
+            let (word, _) = read_link::<C>(root.w.get(), root.pa, i, Tracked(reader.borrow()), Tracked(&p), Tracked(info));
             // SAFETY: the permission of the new node's frame is at hand.
             unsafe { ptword::store_unreachable(Paddr(pa), i, word, Tracked(&mut new.page)) };
             i += 1;
         }
-        root.w.leave(&seat, reader);
+        root.w.get().leave(&seat, reader);
     }
 
     /// The table of a root of which it has nothing yet.
@@ -370,7 +370,7 @@ impl<C: PageTableConfig> PageTable<C> {
     {
         let w = &WORLD;
         let tok = new_root::<C>(w, pa, Tracked(new));
-        PageTable { root: Owned::new(Root { w, pa, tok, kind: PhantomData }) }
+        PageTable { root: Owned::new(Root { w: InWorld::of(w), pa, tok, kind: PhantomData }) }
     }
 
     /// Makes every node below the root that is missing, so that others can link them.
@@ -419,8 +419,8 @@ impl<C: PageTableConfig> PageTable<C> {
         }
         let (s, e) = whole_table::<C>();
         let seat = ReaderSeat::take();
-        let reader = root.w.enter(&seat);
-        let (g, tree) = lock_all::<C>(root.w, reader, Tracked(root.tok.borrow()), root.pa, s, e);
+        let reader = root.w.get().enter(&seat);
+        let (g, tree) = lock_all::<C>(root.w.get(), reader, Tracked(root.tok.borrow()), root.pa, s, e);
         let session = Session::<C> { g, tree, v: s, seat, near: Near::none::<C>(), kind: PhantomData };
         // The last page of the address space is in no whole table.
         let to = if to > e { e } else { to };
@@ -446,6 +446,7 @@ impl<C: PageTableConfig> Release for Root<C> {
             lemma_total::<C>();
         }
         let Root { w, pa, tok, kind } = self;
+        let w = w.get();
         let (s, e) = whole_table::<C>();
         let seat = ReaderSeat::take();
         let reader = w.enter(&seat);
@@ -475,7 +476,7 @@ impl<C: PageTableConfig> Release for Root<C> {
 fn links_nothing_at<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, pa: usize) -> (b: bool)
     requires
         m.dom().contains((C::Consts::levels() as nat, 0nat)),
-        tok_ok::<C>(m[(C::Consts::levels() as nat, 0nat)], (C::Consts::levels() as nat, 0nat), *g.w, g.reader@),
+        tok_ok::<C>(m[(C::Consts::levels() as nat, 0nat)], (C::Consts::levels() as nat, 0nat), g.w@, g.reader@),
         m[(C::Consts::levels() as nat, 0nat)].pa() == pa,
         m[(C::Consts::levels() as nat, 0nat)].info.value().lo == C::TOP_LO,
         m[(C::Consts::levels() as nat, 0nat)].info.value().hi == C::TOP_HI,
@@ -496,13 +497,13 @@ fn links_nothing_at<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, p
             l == C::Consts::levels(),
             1 <= l,
             m.dom().contains(k),
-            tok_ok::<C>(m[k], k, *g.w, g.reader@),
+            tok_ok::<C>(m[k], k, g.w@, g.reader@),
             m[k].pa() == pa,
             C::TOP_LO <= i <= C::TOP_HI <= 512,
             forall|j: int| C::TOP_LO <= j < i ==> !(meaning::<C>(#[trigger] m[k].words()[j], l as nat) is Table),
         decreases C::TOP_HI - i,
     {
-        let word = load::<C>(g.w, pa, i, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
+        let word = load::<C>(g.w.get(), pa, i, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
         if let Pte::Table(_) = C::Entry::decode(word, l) {
             return false;
         }
@@ -538,7 +539,7 @@ fn clear<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>)
                         let _item = unsafe { C::item_from_raw(t.pa, t.l, t.prop, t.tok) };
                     },
                     Taken::Node(t) => {
-                        let _node = detached::<C>(g.w, t);
+                        let _node = detached::<C>(g.w.get(), t);
                     },
                     Taken::Nothing => return ,
                 }

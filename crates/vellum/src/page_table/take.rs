@@ -66,13 +66,13 @@ fn survey<C: PageTableConfig>(
 {
     proof {
         C::Consts::consts_ok();
-        assert(tok_ok::<C>(m[k], k, *g.w, g.reader@));
+        assert(tok_ok::<C>(m[k], k, g.w@, g.reader@));
     }
     let mut n = 0;
     let mut j = 0;
     while j < C::Consts::NR_ENTRIES
         invariant
-            tok_ok::<C>(m[k], k, *g.w, g.reader@),
+            tok_ok::<C>(m[k], k, g.w@, g.reader@),
             m.dom().contains(k),
             k.0 == l,
             1 <= l,
@@ -84,7 +84,7 @@ fn survey<C: PageTableConfig>(
             n == 0 ==> forall|q: int| 0 <= q < j ==> #[trigger] ent::<C>(*m, k, q) is Absent,
         decreases C::Consts::NR_ENTRIES - j,
     {
-        let word = load::<C>(g.w, pa, j, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
+        let word = load::<C>(g.w.get(), pa, j, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
         proof {
             C::Entry::levels(word, l as nat);
         }
@@ -153,7 +153,7 @@ impl TakenNode {
 
     /// It was part of `m`, and is gone afterwards, in `m2`. Outside `[v, end)` it mapped nothing.
     pub open spec fn ok<C: PageTableConfig>(self, g: Locks, m: Tree, m2: Tree, v: nat, end: nat) -> bool {
-        &&& self.tok@.ok::<C>(*g.w, self.pa, self.l as nat)
+        &&& self.tok@.ok::<C>(g.w@, self.pa, self.l as nat)
         &&& 1 <= self.l <= 5
         &&& self.start <= self.end <= 0x4000_0000_0000
         &&& g.cleared::<C>(m, m2, self.start as nat, self.end as nat)

@@ -427,7 +427,7 @@ impl<C: PageTableConfig> Session<C> {
                 },
                 Taken::Node(t) => {
                     n += t.nr_pages;
-                    Fragment::Node(detached::<C>(self.g.w, t))
+                    Fragment::Node(detached::<C>(self.g.w.get(), t))
                 },
                 Taken::Nothing => return Ok(n),
             };

@@ -157,7 +157,7 @@ fn skip_absent<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, node: 
             assert(place::<C>(q as nat, 1) == k);
             lemma_here::<C>(*g, *m, q as nat, 1);
         }
-        let word = load::<C>(g.w, node, i, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
+        let word = load::<C>(g.w.get(), node, i, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
         match C::Entry::decode(word, 1) {
             Pte::Absent => {},
             _ => return q,
@@ -323,7 +323,7 @@ fn rewrite_leaf<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, v
             m0[k].pa() == f.pa,
             own_entry(m0, k, i as int),
             entry_ok::<C>(m0, g.rng(), k, i as int),
-            tok_ok::<C>(m0[k], k, *g.w, g.reader@),
+            tok_ok::<C>(m0[k], k, g.w@, g.reader@),
             1 <= f.l <= g.top <= 5,
             i < nr::<C>() <= 512,
             i == idx::<C>(v as nat, f.l as nat),
@@ -334,7 +334,7 @@ fn rewrite_leaf<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, v
         proof {
             C::Entry::noted_is_no_meaning(new, leaf, f.l as nat);
         }
-        match compare_exchange::<C>(g.w, f.pa, i, word, new, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow_mut(k))) {
+        match compare_exchange::<C>(g.w.get(), f.pa, i, word, new, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow_mut(k))) {
             Ok(_) => {
                 proof {
                     assert(m.dom() =~= m0.dom());

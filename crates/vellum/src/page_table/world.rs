@@ -27,6 +27,51 @@ pub struct World {
 /// The world of this machine.
 pub exec static WORLD: World = World::new();
 
+/// The world to which something belongs. There is one, so that nothing has to say at run time which it is.
+#[derive(Clone, Copy)]
+pub struct InWorld {
+    w: Tracked<&'static World>,
+}
+
+impl InWorld {
+    /// The world.
+    pub closed spec fn view(&self) -> World {
+        *self.w@
+    }
+
+    /// What belongs to a world.
+    #[inline(always)]
+    pub fn of(w: &'static World) -> (r: Self)
+        ensures
+            r@ == *w,
+        no_unwind
+    {
+        InWorld { w: Tracked(w) }
+    }
+
+    /// The world.
+    #[inline(always)]
+    pub fn get(&self) -> (r: &'static World)
+        ensures
+            *r == self@,
+        no_unwind
+    {
+        let w = &WORLD;
+        proof {
+            axiom_one_world(w, self.in_proof());
+        }
+        w
+    }
+
+    /// The world, for proofs.
+    pub proof fn in_proof(tracked &self) -> (tracked r: &'static World)
+        ensures
+            *r == self@,
+    {
+        *self.w.borrow()
+    }
+}
+
 impl World {
     /// The invariant is about these counts and this instance.
     #[verifier::type_invariant]
