@@ -4,7 +4,7 @@ mod common;
 use common::{config, machine};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use vellum_machine::cpu::{self, CpuId};
-use vellum_machine::readers::{NR_COUNTS, ReaderCounts, ReaderSeat};
+use vellum_machine::readers::{LEAVINGS, NR_COUNTS, ReaderCounts, ReaderSeat};
 use vstd::prelude::Tracked;
 
 /// A permission that only the verifier would have to see.
@@ -12,12 +12,12 @@ fn ghost<T>() -> Tracked<T> {
     Tracked::assume_new()
 }
 
-fn change(counts: &ReaderCounts, by: u64) {
-    let seat = ReaderSeat::take();
-    while {
-        let current = counts.peek(&seat, ghost());
-        counts.exchange(&seat, ghost(), current, current.wrapping_add(by)).is_err()
-    } {}
+fn enter(counts: &ReaderCounts) {
+    assert!(counts.enter(&ReaderSeat::take(), ghost()));
+}
+
+fn leave(counts: &ReaderCounts) {
+    counts.leave(&ReaderSeat::take(), ghost());
 }
 
 fn observe(counts: &ReaderCounts) -> Vec<u64> {
@@ -29,13 +29,11 @@ fn readers_are_counted_by_processor() {
     let machine = machine(config());
     let (counts, _perms) = ReaderCounts::new();
     machine.on_all(|cpu| {
-        (0..=cpu.index()).for_each(|_| change(&counts, 1));
-        let seat = ReaderSeat::take();
+        (0..=cpu.index()).for_each(|_| enter(&counts));
+        let _seat = ReaderSeat::take();
         assert_eq!(cpu::preempt_depth(), 1, "a seat keeps the code on its processor");
-        assert_eq!(counts.peek(&seat, ghost()), cpu.index() as u64 + 1);
-        assert_eq!(counts.exchange(&seat, ghost(), 0, 9), Err(cpu.index() as u64 + 1));
     });
-    change(&counts, 7);
+    (0..7).for_each(|_| enter(&counts));
     let seen = observe(&counts);
     let expected = (0..NR_COUNTS).map(|c| {
         if c < machine.cpus() {
@@ -47,8 +45,26 @@ fn readers_are_counted_by_processor() {
         }
     });
     assert!(seen.iter().copied().eq(expected), "{seen:?}");
-    machine.run_on(CpuId::BOOT, || change(&counts, 1u64.wrapping_neg()));
-    assert_eq!(observe(&counts)[0], 0);
+    machine.on_all(|cpu| (0..=cpu.index()).for_each(|_| leave(&counts)));
+    let left = observe(&counts).into_iter().take(machine.cpus());
+    assert!(left.eq((0..machine.cpus()).map(|_| LEAVINGS)), "the last reader of each says that it left");
+}
+
+#[test]
+fn readers_are_counted_as_far_as_there_is_room() {
+    let machine = machine(config());
+    let (counts, _perms) = ReaderCounts::new();
+    machine.run_on(CpuId::BOOT, || {
+        let seat = ReaderSeat::take();
+        let most = LEAVINGS - 1;
+        (0..most).for_each(|_| assert!(counts.enter(&seat, ghost())));
+        assert!(!counts.enter(&seat, ghost()), "one reader more would count as a leaving");
+        assert_eq!(counts.observe(0, ghost()), most);
+        counts.leave(&seat, ghost());
+        assert!(counts.enter(&seat, ghost()));
+        (0..most).for_each(|_| counts.leave(&seat, ghost()));
+        assert_eq!(counts.observe(0, ghost()), LEAVINGS);
+    });
 }
 
 #[test]
@@ -63,13 +79,13 @@ fn a_reader_is_seen_or_sees() {
             (0..ROUNDS)
                 .map(|round| {
                     reading.store(round + 1, Ordering::Release);
-                    change(&counts, 1);
+                    enter(&counts);
                     counts.announce();
                     let saw = unlinked[round].load(Ordering::Relaxed);
                     while removed.load(Ordering::Acquire) <= round {
                         cpu::relax();
                     }
-                    change(&counts, 1u64.wrapping_neg());
+                    leave(&counts);
                     saw
                 })
                 .collect::<Vec<_>>()
@@ -82,7 +98,7 @@ fn a_reader_is_seen_or_sees() {
                     }
                     unlinked[round].store(true, Ordering::Relaxed);
                     counts.synchronize();
-                    let seen = counts.observe(0, ghost()) > 0;
+                    let seen = counts.observe(0, ghost()) % LEAVINGS > 0;
                     removed.store(round + 1, Ordering::Release);
                     seen
                 })

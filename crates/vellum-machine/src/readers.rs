@@ -5,7 +5,8 @@
 //! who unlinked a [heavy](crate::fence::heavy) one.
 //!
 //! The count of a processor is written by code on that processor alone ([`ReaderSeat`]). So a change of it need not be
-//! atomic for other processors, only for handlers that interrupt it: one instruction, without a lock on the bus.
+//! atomic for other processors, only for handlers that interrupt it: one instruction at most, without a lock on the bus.
+use crate::arch;
 use crate::cpu::{self, MAX_CPUS, PreemptGuard};
 use crate::fence;
 use crate::primitive::{AtomicU64, Ordering};
@@ -19,6 +20,50 @@ verus! {
 /// The counts in a table: one for each processor that this crate can tell apart, and one for all threads of a host
 /// that are none.
 pub const NR_COUNTS: usize = MAX_CPUS + 1;
+
+/// A processor's word counts its readers below this, and in multiples of it how often its last reader left.
+pub const LEAVINGS: u64 = 0x1_0000;
+
+/// The word after one reader left. Its last one counts that it did, as far as there is room for that.
+pub open spec fn left(word: u64) -> u64 {
+    (if word % LEAVINGS == 1 && word < u64::MAX - LEAVINGS {
+        word - 1 + LEAVINGS
+    } else {
+        word - 1
+    }) as u64
+}
+
+/// [`left`], to compute.
+#[inline(always)]
+fn without_reader(word: u64) -> (r: u64)
+    requires
+        word % LEAVINGS >= 1,
+    ensures
+        r == left(word),
+    opens_invariants none
+    no_unwind
+{
+    if word % LEAVINGS == 1 && word < u64::MAX - LEAVINGS {
+        word - 1 + LEAVINGS
+    } else {
+        word - 1
+    }
+}
+
+/// The word with one reader more, unless it has as many as it can have.
+#[inline(always)]
+fn with_reader(word: u64) -> (r: Option<u64>)
+    ensures
+        r matches Some(new) ==> word % LEAVINGS < LEAVINGS - 1 && new == word + 1,
+    opens_invariants none
+    no_unwind
+{
+    if word % LEAVINGS == LEAVINGS - 1 {
+        None
+    } else {
+        Some(word + 1)
+    }
+}
 
 /// Keeps code on the processor whose count it may change.
 #[verifier::external_body]
@@ -70,50 +115,49 @@ impl ReaderCounts {
         (ReaderCounts { lines: [const { Line(AtomicU64::new(0)) }; NR_COUNTS] }, Tracked::assume_new())
     }
 
-    /// Reads the own count to make a guess from.
-    #[inline(always)]
-    #[verifier::external_body]
-    #[verifier::atomic]
-    pub fn peek(&self, seat: &ReaderSeat, Tracked(perm): Tracked<&PermissionU64>) -> (r: u64)
-        requires
-            perm@.patomic == self.id(seat.index() as int),
-        ensures
-            r == perm@.value,
-        opens_invariants none
-        no_unwind
-    {
-        self.lines[seat.index].0.load(Ordering::Relaxed)
-    }
-
-    /// Replaces `current` by `new` in the own count; may fail although the word is `current`.
+    /// Counts one reader more on the calling processor. Where it has as many as can be counted, nothing changes, and the
+    /// answer is no.
     ///
     /// What precedes comes before it for every processor that [observes](Self::observe) it; what follows may be done
     /// first, see [`announce`](Self::announce).
     #[inline(always)]
     #[verifier::external_body]
     #[verifier::atomic]
-    pub fn exchange(&self, seat: &ReaderSeat, Tracked(perm): Tracked<&mut PermissionU64>, current: u64, new: u64) -> (r: Result<
-        u64,
-        u64,
-    >)
+    pub fn enter(&self, seat: &ReaderSeat, Tracked(perm): Tracked<&mut PermissionU64>) -> (r: bool)
         requires
             old(perm)@.patomic == self.id(seat.index() as int),
         ensures
             final(perm)@.patomic == self.id(seat.index() as int),
-            r matches Ok(v) ==> v == current && old(perm)@.value == current && final(perm)@.value == new,
-            r matches Err(v) ==> v == old(perm)@.value && final(perm)@.value == v,
+            r ==> old(perm)@.value % LEAVINGS < LEAVINGS - 1 && final(perm)@.value == old(perm)@.value + 1,
+            !r ==> final(perm)@.value == old(perm)@.value,
         opens_invariants none
         no_unwind
     {
-        let word = &self.lines[seat.index].0;
-        if seat.index < MAX_CPUS {
-            replace_own(word, current, new)
-        } else {
-            word.compare_exchange_weak(current, new, Ordering::AcqRel, Ordering::Relaxed)
-        }
+        let own = self.lines[..MAX_CPUS].get(seat.index).map(|line| &line.0);
+        arch::change_count(own, &self.lines[MAX_CPUS].0, with_reader)
     }
 
-    /// Orders what is read from here on after the exchanges before, for every processor that
+    /// Counts a reader out on the calling processor.
+    ///
+    /// What precedes comes before it for every processor that [observes](Self::observe) it.
+    #[inline(always)]
+    #[verifier::external_body]
+    #[verifier::atomic]
+    pub fn leave(&self, seat: &ReaderSeat, Tracked(perm): Tracked<&mut PermissionU64>)
+        requires
+            old(perm)@.patomic == self.id(seat.index() as int),
+            old(perm)@.value % LEAVINGS >= 1,
+        ensures
+            final(perm)@.patomic == self.id(seat.index() as int),
+            final(perm)@.value == left(old(perm)@.value),
+        opens_invariants none
+        no_unwind
+    {
+        let own = self.lines[..MAX_CPUS].get(seat.index).map(|line| &line.0);
+        arch::change_count(own, &self.lines[MAX_CPUS].0, |word| Some(without_reader(word)));
+    }
+
+    /// Orders what is read from here on after what was counted before, for every processor that
     /// [synchronizes](Self::synchronize).
     #[inline(always)]
     #[verifier::external_body]
@@ -152,32 +196,3 @@ impl ReaderCounts {
 }
 
 } // verus!
-
-/// Replaces `current` by `new` in a word that no other processor writes: as a compare-and-swap with release ordering, but
-/// against code on this processor alone.
-// An instruction that is interrupted has no effect, and stores are seen in their order (Intel SDM vol. 3, sections 7.6 and
-// 10.2.2): without LOCK it is no access that other processors see as one, and none of them writes.
-#[cfg_attr(verus_keep_ghost, verifier::external)]
-#[inline(always)]
-#[allow(unsafe_code, reason = "the instruction has no name in Rust")]
-fn replace_own(word: &AtomicU64, current: u64, new: u64) -> Result<u64, u64> {
-    #[cfg(all(target_arch = "x86_64", not(any(loom, miri, tsan))))]
-    {
-        let seen: u64;
-        // SAFETY: the instruction accesses the word alone, which is valid and may be written through a shared
-        // reference. It binds the compiler as any call of foreign code does: there is no `nomem`.
-        unsafe {
-            core::arch::asm!(
-                "cmpxchg qword ptr [{word}], {new}",
-                word = in(reg) word.as_ptr(),
-                new = in(reg) new,
-                inout("rax") current => seen,
-                options(nostack),
-            );
-        }
-        if seen == current { Ok(seen) } else { Err(seen) }
-    }
-    // Where an access that others see as one is no dearer, or something watches accesses and does not see instructions.
-    #[cfg(any(loom, miri, tsan, not(target_arch = "x86_64")))]
-    word.compare_exchange_weak(current, new, Ordering::AcqRel, Ordering::Relaxed)
-}

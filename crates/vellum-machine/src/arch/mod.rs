@@ -1,5 +1,7 @@
 //! The bodies of the primitives: one for each way to run.
 
+use crate::primitive::{AtomicU64, Ordering};
+
 #[cfg(target_os = "linux")]
 pub mod hosted;
 
@@ -37,6 +39,25 @@ compile_error!(
 /// Returns the highest level at which this machine's walkers know pages: 3 with pages of 1 GiB.
 pub fn largest_leaf_level() -> u8 {
     imp::largest_leaf_level()
+}
+
+/// Changes a count, unless `next` says that it stays: a word that the calling processor alone writes, if it is one, or else the
+/// one that all threads of a host share which are none. What precedes comes before it for whoever sees the new value.
+#[inline(always)]
+pub(crate) fn change_count(
+    own: Option<&AtomicU64>,
+    shared: &AtomicU64,
+    next: impl Fn(u64) -> Option<u64>,
+) -> bool {
+    match own {
+        Some(word) => imp::change_own(word, next),
+        None => change_shared(shared, next),
+    }
+}
+
+#[cold]
+fn change_shared(word: &AtomicU64, next: impl Fn(u64) -> Option<u64>) -> bool {
+    word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, next).is_ok()
 }
 
 /// Says whether this machine's processors note accesses in entries by themselves; otherwise an access may fault until

@@ -12,9 +12,9 @@ use super::spec::*;
 use super::stack::*;
 use super::table::whole_table;
 use super::take::*;
-use super::world::{InWorld, World};
 #[cfg(verus_keep_ghost)]
 use super::world::axiom_one_world;
+use super::world::{InWorld, World};
 use core::marker::PhantomData;
 use core::ops::Range;
 use vellum_machine::addr::*;

@@ -11,9 +11,13 @@ use vstd::prelude::*;
 
 verus! {
 
-/// A node below the top of a locked sub-tree, and the pages `[start, end)` that it covers. None where there are no pages.
+/// Where the last way down ended, as far as that is known. To know nothing costs one store.
 #[derive(Clone, Copy)]
-pub struct Near {
+pub struct Near(Option<Spot>);
+
+/// A node below the top of a locked sub-tree, and the pages `[start, end)` that it covers.
+#[derive(Clone, Copy)]
+struct Spot {
     pa: usize,
     l: u8,
     /// The physical address of its parent.
@@ -25,18 +29,14 @@ pub struct Near {
 impl Near {
     /// It is in the tree.
     pub closed spec fn ok<C: PageTableConfig>(self, g: Locks, m: Tree) -> bool {
-        self.start < self.end ==> {
-            let k = place::<C>(self.start as nat, self.l as nat);
-            &&& 1 <= self.l < g.top
+        self.0 matches Some(n) ==> n.start < n.end ==> {
+            let k = place::<C>(n.start as nat, n.l as nat);
+            &&& 1 <= n.l < g.top
             &&& m.dom().contains(k)
-            &&& m[k].pa() == self.pa
-            &&& up_ok::<C>(m, self.start as nat, self.l as nat, self.up)
+            &&& m[k].pa() == n.pa
+            &&& up_ok::<C>(m, n.start as nat, n.l as nat, n.up)
             &&& forall|w: nat|
-                self.start <= w < self.end ==> #[trigger] pre(nr::<C>(), w, self.l as nat) == pre(
-                    nr::<C>(),
-                    self.start as nat,
-                    self.l as nat,
-                )
+                n.start <= w < n.end ==> #[trigger] pre(nr::<C>(), w, n.l as nat) == pre(nr::<C>(), n.start as nat, n.l as nat)
         }
     }
 
@@ -53,7 +53,20 @@ impl Near {
         opens_invariants none
         no_unwind
     {
-        Near { pa: 0, l: 0, up: 0, start: 0, end: 0 }
+        Near(None)
+    }
+
+    /// The node, if page `v` is one of its pages.
+    #[inline(always)]
+    fn with(&self, v: usize) -> (r: Option<Spot>)
+        ensures
+            r matches Some(n) ==> self.0 == Some(n) && n.start <= v < n.end,
+        no_unwind
+    {
+        match self.0 {
+            Some(n) if v >= n.start && v < n.end => Some(n),
+            _ => None,
+        }
     }
 
     /// The node at which the way to page `v` ended.
@@ -77,7 +90,7 @@ impl Near {
             assert(pre(nr::<C>(), start as nat, f.l as nat) == pre(nr::<C>(), v as nat, f.l as nat));
             lemma_pre_above(nr::<C>(), start as nat, v as nat, f.l as nat, (f.l + 1) as nat);
         }
-        Near { pa: f.pa, l: f.l, up: f.up, start, end }
+        Near(Some(Spot { pa: f.pa, l: f.l, up: f.up, start, end }))
     }
 
     /// Nodes that stay keep it.
@@ -88,9 +101,11 @@ impl Near {
         ensures
             self.ok::<C>(g, m2),
     {
-        let k = place::<C>(self.start as nat, self.l as nat);
-        let k2 = place::<C>(self.start as nat, (self.l + 1) as nat);
-        assert(self.start < self.end ==> m.dom().contains(k) && m.dom().contains(k2));
+        if let Some(n) = self.0 {
+            let k = place::<C>(n.start as nat, n.l as nat);
+            let k2 = place::<C>(n.start as nat, (n.l + 1) as nat);
+            assert(n.start < n.end ==> m.dom().contains(k) && m.dom().contains(k2));
+        }
     }
 }
 
@@ -119,15 +134,15 @@ pub fn base_entry<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, nea
         r matches Some(f) ==> f.ok::<C>(*g, *m, v as nat) && f.l == 1,
     no_unwind
 {
-    if near.l == 1 && v >= near.start && v < near.end {
-        proof {
-            lemma_pre_above(nr::<C>(), near.start as nat, v as nat, 1, 2);
-        }
-        Some(descend_from::<C>(g, Tracked(m), v, near.pa, 1, near.up))
-    } else if g.top == 1 {
-        Some(top_entry::<C>(g, Tracked(m), v, 1))
-    } else {
-        None
+    match near.with(v) {
+        Some(n) if n.l == 1 => {
+            proof {
+                lemma_pre_above(nr::<C>(), n.start as nat, v as nat, 1, 2);
+            }
+            Some(descend_from::<C>(g, Tracked(m), v, n.pa, 1, n.up))
+        },
+        _ if g.top == 1 => Some(top_entry::<C>(g, Tracked(m), v, 1)),
+        _ => None,
     }
 }
 
@@ -144,22 +159,21 @@ pub fn descend_near<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&Tree>, n
         final(near).ok::<C>(*g, *m),
     no_unwind
 {
-    if v >= near.start && v < near.end {
+    if let Some(n) = near.with(v) {
         proof {
-            lemma_pre_above(nr::<C>(), near.start as nat, v as nat, near.l as nat, (near.l + 1) as nat);
+            lemma_pre_above(nr::<C>(), n.start as nat, v as nat, n.l as nat, (n.l + 1) as nat);
         }
-        let f = descend_from::<C>(g, Tracked(m), v, near.pa, near.l, near.up);
-        if f.l != near.l {
+        let f = descend_from::<C>(g, Tracked(m), v, n.pa, n.l, n.up);
+        if f.l != n.l {
             *near = Near::of::<C>(g, Tracked(m), v, &f);
         }
-        f
-    } else {
-        let f = descend::<C>(g, Tracked(m), v);
-        if f.l < g.top {
-            *near = Near::of::<C>(g, Tracked(m), v, &f);
-        }
-        f
+        return f;
     }
+    let f = descend::<C>(g, Tracked(m), v);
+    if f.l < g.top {
+        *near = Near::of::<C>(g, Tracked(m), v, &f);
+    }
+    f
 }
 
 } // verus!

@@ -118,6 +118,16 @@ impl Found {
         matches!(self.pte, Pte::Leaf(_, _))
     }
 
+    /// Whether nothing is there.
+    #[inline(always)]
+    pub fn is_absent(&self) -> (r: bool)
+        ensures
+            r == (self.pte is Absent),
+        no_unwind
+    {
+        matches!(self.pte, Pte::Absent)
+    }
+
     /// Whether it is a link.
     #[inline(always)]
     pub fn is_table(&self) -> (r: bool)

@@ -101,6 +101,7 @@ pub fn put_here<C: PageTableConfig>(
         g.ok::<C>(*final(m)),
         same_nodes(*old(m), *final(m)),
         is_put::<C>(*g, m0, *final(m), v, n, (pa, l, prop), o),
+        f.pte is Absent ==> o is None,
     no_unwind
 {
     let ghost m1 = *m;

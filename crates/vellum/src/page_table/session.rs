@@ -48,6 +48,9 @@ use vstd::prelude::*;
 verus! {
 
 /// A locked range and a position in it.
+///
+/// What a cursor over one node writes lies on one cache line: whoever takes a lock waits for the stores before it.
+#[repr(C, align(64))]
 pub(super) struct Session<C: PageTableConfig> {
     pub(super) g: Locks,
     pub(super) tree: Tracked<Tree>,
@@ -430,10 +433,10 @@ impl<C: PageTableConfig> Session<C> {
         Fragment::Leaf { va, item, ad }
     }
 
-    /// Maps an item: a base page here where the locked node is the one that it goes into, and else wherever the way down ends.
+    /// Maps an item: here where nothing is and the locked node has its entry, and else wherever the way down ends.
     ///
-    /// The first is inlined into callers. Each of the two writes its answer whole: parts that are joined first are stored
-    /// byte by byte, and what loads them waits.
+    /// The first is inlined into callers, and has nothing to give out: an answer with parts that are joined first would be
+    /// stored part by part, and whoever takes a lock next waits for each store.
     #[inline(always)]
     pub(super) fn map(&mut self, item: C::Item) -> (r: Result<Option<Replaced<C::Item>>, MapError<C::Item>>)
         ensures
@@ -444,50 +447,23 @@ impl<C: PageTableConfig> Session<C> {
             use_type_invariant(&*self);
             C::Consts::consts_ok();
             lemma_total::<C>();
+            lemma_pre_zero(nr::<C>(), 0);
         }
         let ghost what = item;
         let (pa, l, prop, tok) = C::item_into_raw(item);
         let v = self.v;
-        if l == 1 && self.g.top == 1 && v < self.g.e && C::Entry::can_hold(prop) {
-            proof {
-                lemma_pre_zero(nr::<C>(), 0);
-            }
-            let f = top_entry::<C>(&self.g, Tracked(self.tree.borrow()), v, 1);
-            if !f.is_table() {
-                return Ok(self.put_here(&f, 1, pa, 1, prop, tok, Ghost(what)));
-            }
-        }
-        self.map_anywhere(pa, l, prop, tok, Ghost(what))
-    }
-
-    /// [`map`](Self::map), of pages of any size.
-    #[inline(always)]
-    fn map_anywhere(&mut self, pa: usize, l: u8, prop: PageProperty, tok: Tracked<LeafTok>, Ghost(item): Ghost<C::Item>) -> (r: Result<
-        Option<Replaced<C::Item>>,
-        MapError<C::Item>,
-    >)
-        requires
-            leaf_fits::<C::Consts>(pa, l as nat),
-            C::leaf_ok(tok@, pa, l as nat),
-            C::raw(item) == (pa, l as nat, prop),
-        ensures
-            final(self).g == old(self).g,
-            final(self).put(*old(self), item, r),
-    {
-        proof {
-            use_type_invariant(&*self);
-            C::Consts::consts_ok();
-            lemma_total::<C>();
-        }
-        let v = self.v;
-        let n = pages_below::<C::Consts>(l - 1);
-        if l == self.g.top && v % n == 0 && n <= self.g.e - v && C::Entry::can_hold(prop) {
-            let f = top_entry::<C>(&self.g, Tracked(self.tree.borrow()), v, l);
-            if !f.is_table() {
-                return Ok(self.put_here(&f, n, pa, l, prop, tok, Ghost(item)));
+        if l == self.g.top && C::Entry::can_hold(prop) {
+            // The size of base pages is a constant.
+            let n = if l == 1 { 1 } else { pages_below::<C::Consts>(l - 1) };
+            if v % n == 0 && n <= self.g.e - v {
+                let f = top_entry::<C>(&self.g, Tracked(self.tree.borrow()), v, l);
+                if f.is_absent() {
+                    self.put_here(&f, n, pa, l, prop, tok, Ghost(what));
+                    return Ok(None);
+                }
             }
         }
-        self.map_below(pa, l, prop, tok, Ghost(item))
+        self.map_below(pa, l, prop, tok, Ghost(what))
     }
 
     /// Maps an item of `n` pages here, where the locked node has its entry, and goes past it; gives out what was mapped before.
@@ -520,6 +496,7 @@ impl<C: PageTableConfig> Session<C> {
             final(self).g == old(self).g,
             final(self).has_put(*old(self), item),
             old(self).had(item, r),
+            f.pte is Absent ==> r is None,
     {
         proof {
             use_type_invariant(&*self);

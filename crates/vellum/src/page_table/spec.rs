@@ -11,6 +11,8 @@ use crate::frame::slot::SharedTok;
 use crate::frame::table::*;
 use vellum_machine::addr::*;
 use vellum_machine::page::PagePerm;
+#[cfg(verus_keep_ghost)]
+use vellum_machine::readers::LEAVINGS;
 use vstd::atomic::*;
 use vstd::invariant::*;
 use vstd::prelude::*;
@@ -80,9 +82,6 @@ pub tracked struct NodeRes {
     /// There while the lock is free.
     pub content: Option<Locked>,
 }
-
-/// A processor's word counts its readers below this, and in multiples of it how often its last reader left.
-pub const LEAVINGS: u64 = 0x1_0000;
 
 /// What the invariant holds of a processor.
 pub tracked struct CpuRes {

@@ -8,9 +8,9 @@ use super::life::*;
 use super::node_frame::*;
 #[cfg(verus_keep_ghost)]
 use super::spec::*;
-use super::world::{InWorld, World};
 #[cfg(verus_keep_ghost)]
 use super::world::axiom_one_world;
+use super::world::{InWorld, World};
 use vstd::prelude::*;
 
 verus! {

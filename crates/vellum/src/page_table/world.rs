@@ -11,7 +11,7 @@ use vellum_machine::addr::Paddr;
 use vellum_machine::page::PagePerm;
 #[cfg(verus_keep_ghost)]
 use vellum_machine::readers::NR_COUNTS;
-use vellum_machine::readers::{ReaderCounts, ReaderSeat};
+use vellum_machine::readers::{LEAVINGS, ReaderCounts, ReaderSeat};
 use vstd::invariant::*;
 use vstd::prelude::*;
 
@@ -138,28 +138,8 @@ impl World {
         World { counts, inst: Tracked(inst), inv: Tracked(inv) }
     }
 
-    /// Reads the word of a processor to make a guess from.
-    #[inline(always)]
-    fn peek(&self, seat: &ReaderSeat) -> u64
-        requires
-            seat.index() < NR_COUNTS,
-        no_unwind
-    {
-        let ghost c = seat.index();
-        proof {
-            use_type_invariant(self);
-        }
-        let r;
-        open_atomic_invariant!(self.inv.borrow() => g => {
-            proof { assert(self.inv@.inv(g)); assert(g.cpus[c].ok(self.key(), c)); }
-            let tracked x = g.cpus.tracked_borrow(c);
-            r = self.counts.peek(seat, Tracked(&x.count));
-        });
-        r
-    }
-
     /// Enters a reader on the processor of whose seat it is.
-    #[inline]
+    #[inline(always)]
     #[verifier::exec_allows_no_decreases_clause]
     pub(super) fn enter(&self, seat: &ReaderSeat) -> (r: Tracked<Nodes::reader>)
         requires
@@ -173,26 +153,20 @@ impl World {
         proof {
             use_type_invariant(self);
         }
-        let mut current = self.peek(seat);
         loop
             invariant
                 self.wf(),
                 c == seat.index() < NR_COUNTS,
         {
-            if current % LEAVINGS == LEAVINGS - 1 {
-                super::hooks::relax();
-                current = self.peek(seat);
-                continue ;
-            }
-            let r;
+            let entered;
             let tracked mut out: Option<Nodes::reader> = None;
             open_atomic_invariant!(self.inv.borrow() => g => {
                 let ghost g0 = g;
                 proof { assert(self.inv@.inv(g)); assert(g.cpus[c].ok(self.key(), c)); }
                 let tracked mut x = g.cpus.tracked_remove(c);
-                r = self.counts.exchange(seat, Tracked(&mut x.count), current, current + 1);
+                entered = self.counts.enter(seat, Tracked(&mut x.count));
                 proof {
-                    if r is Ok {
+                    if entered {
                         let tracked CpuRes { count, cpu } = x;
                         let tracked (_, _, Tracked(cpu), Tracked(reader)) = self.inst.borrow().enter(c, cpu);
                         out = Some(reader);
@@ -202,19 +176,16 @@ impl World {
                     self.lemma_cpu_put_back(g0, g, c);
                 }
             });
-            match r {
-                Ok(_) => {
-                    self.counts.announce();
-                    return Tracked(out.tracked_unwrap());
-                },
-                Err(v) => current = v,
+            if entered {
+                self.counts.announce();
+                return Tracked(out.tracked_unwrap());
             }
+            super::hooks::relax();
         }
     }
 
     /// Ends a reader. The last one of a processor counts that it was.
-    #[inline]
-    #[verifier::exec_allows_no_decreases_clause]
+    #[inline(always)]
     pub(super) fn leave(&self, seat: &ReaderSeat, Tracked(reader): Tracked<Nodes::reader>)
         requires
             reader.instance_id() == self.instance().id(),
@@ -226,51 +197,27 @@ impl World {
         proof {
             use_type_invariant(self);
         }
-        let tracked mut mine = Some(reader);
-        let mut current = self.peek(seat);
-        loop
-            invariant
-                self.wf(),
-                c == seat.index() < NR_COUNTS,
-                mine == Some(reader),
-                reader.instance_id() == self.instance().id(),
-                reader.value().0 == c,
-        {
-            let active = current % LEAVINGS;
-            if active == 0 {
-                current = self.peek(seat);
-                continue ;
+        open_atomic_invariant!(self.inv.borrow() => g => {
+            let ghost g0 = g;
+            proof { assert(self.inv@.inv(g)); assert(g.cpus[c].ok(self.key(), c)); }
+            let tracked mut x = g.cpus.tracked_remove(c);
+            let ghost before = x.count@.value;
+            proof {
+                self.inst.borrow().reader_is_counted(c, reader.key(), &x.cpu, &reader);
+                lemma_one_less(x.cpu.value().0, reader.key());
             }
-            let last = active == 1 && current < u64::MAX - LEAVINGS;
-            let new = if last { current - 1 + LEAVINGS } else { current - 1 };
-            let r;
-            open_atomic_invariant!(self.inv.borrow() => g => {
-                let ghost g0 = g;
-                proof { assert(self.inv@.inv(g)); assert(g.cpus[c].ok(self.key(), c)); }
-                let tracked mut x = g.cpus.tracked_remove(c);
-                r = self.counts.exchange(seat, Tracked(&mut x.count), current, new);
-                proof {
-                    if r is Ok {
-                        let tracked CpuRes { count, cpu } = x;
-                        let tracked reader = mine.tracked_take();
-                        let readers = cpu.value().0;
-                        self.inst.borrow().reader_is_counted(c, reader.key(), &cpu, &reader);
-                        lemma_one_less(readers, reader.key());
-                        if last {
-                            assert(readers.remove(reader.key()) =~= Set::<Rid>::empty());
-                        }
-                        let tracked cpu = self.inst.borrow().leave(c, reader.key(), last, cpu, reader);
-                        x = CpuRes { count, cpu };
-                    }
-                    g.cpus.tracked_insert(c, x);
-                    self.lemma_cpu_put_back(g0, g, c);
+            self.counts.leave(seat, Tracked(&mut x.count));
+            proof {
+                let tracked CpuRes { count, cpu } = x;
+                let last = before % LEAVINGS == 1 && before < u64::MAX - LEAVINGS;
+                if last {
+                    assert(cpu.value().0.remove(reader.key()) =~= Set::<Rid>::empty());
                 }
-            });
-            match r {
-                Ok(_) => return ,
-                Err(v) => current = v,
+                let tracked cpu = self.inst.borrow().leave(c, reader.key(), last, cpu, reader);
+                g.cpus.tracked_insert(c, CpuRes { count, cpu });
+                self.lemma_cpu_put_back(g0, g, c);
             }
-        }
+        });
     }
 
     /// The invariant holds again after one processor's part changed.

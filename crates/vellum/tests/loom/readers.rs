@@ -5,7 +5,7 @@ use loom::thread;
 use vellum_machine::addr::{PAGE_SIZE, Paddr};
 use vellum_machine::primitive::{AtomicBool, Ordering, UnsafeCell, explore, take_seat};
 use vellum_machine::ptword::{self, X86_64};
-use vellum_machine::readers::{ReaderCounts, ReaderSeat};
+use vellum_machine::readers::{LEAVINGS, ReaderCounts, ReaderSeat};
 use vstd::prelude::Tracked;
 
 /// A permission that only the verifier would have to see.
@@ -13,13 +13,14 @@ fn ghost<T>() -> Tracked<T> {
     Tracked::assume_new()
 }
 
-/// Changes the count of the processor that the thread is.
-fn change(counts: &ReaderCounts, change: impl Fn(u64) -> u64) {
-    let seat = ReaderSeat::take();
-    let mut current = counts.peek(&seat, ghost());
-    while let Err(now) = counts.exchange(&seat, ghost(), current, change(current)) {
-        current = now;
-    }
+/// Counts a reader on the processor that the thread is.
+fn enter(counts: &ReaderCounts) {
+    assert!(counts.enter(&ReaderSeat::take(), ghost()));
+}
+
+/// Counts it out.
+fn leave(counts: &ReaderCounts) {
+    counts.leave(&ReaderSeat::take(), ghost());
 }
 
 /// Something that is found through a link, and taken back once no reader is left.
@@ -51,13 +52,13 @@ impl Shared {
     /// What a cursor does: it counts itself, follows links, and counts itself out.
     fn visit(&self, cpu: u32) {
         take_seat(cpu);
-        change(&self.counts, |count| count + 1);
+        enter(&self.counts);
         self.counts.announce();
         // As page-table words are read.
         if self.link.load(Ordering::Acquire) {
             assert_eq!(self.read(), 7);
         }
-        change(&self.counts, |count| count - 1);
+        leave(&self.counts);
     }
 
     /// What an unmap does: it unlinks, looks for readers, and takes back what none of them can have.
@@ -65,7 +66,7 @@ impl Shared {
         // As page-table words are swapped.
         self.link.swap(false, Ordering::AcqRel);
         self.counts.synchronize();
-        if cpus.into_iter().all(|cpu| self.counts.observe(cpu, ghost()) == 0) {
+        if cpus.into_iter().all(|cpu| self.counts.observe(cpu, ghost()) % LEAVINGS == 0) {
             // SAFETY: no reader can have the node, which loom judges.
             self.node.with_mut(|node| unsafe { *node = 8 });
         }
@@ -98,9 +99,6 @@ fn readers_of_two_processors_are_all_waited_for() {
     });
 }
 
-/// As in `page_table`'s `spec.rs`: below it a word counts readers, and in multiples of it how often the last one left.
-const LEAVINGS: u64 = 0x1_0000;
-
 /// A root that links node 1, or node 2 in its place; whoever retires node 1 uses its frame for node 2 again.
 struct Tree {
     counts: ReaderCounts,
@@ -131,7 +129,7 @@ impl Tree {
     /// `World::enter`, then `node::read_link` and what is done in the node without a lock, then `World::leave`.
     fn visit(&self, cpu: u32) {
         take_seat(cpu);
-        change(&self.counts, |count| count + 1);
+        enter(&self.counts);
         self.counts.announce();
         // SAFETY: the root stays; there is no walker.
         if unsafe { ptword::load::<X86_64>(ROOT, 0, ghost()) } & 1 != 0 {
@@ -141,7 +139,7 @@ impl Tree {
             let meta = self.meta.with(|meta| unsafe { *meta });
             assert_eq!(word, meta, "the words and the metadata are those of one node");
         }
-        change(&self.counts, |count| if count % LEAVINGS == 1 { count - 1 + LEAVINGS } else { count - 1 });
+        leave(&self.counts);
     }
 
     /// `life::unlink_child`, then `RetiredBatch::try_free` so often, then the frame is another node that is linked.

@@ -17,7 +17,7 @@ use crate::primitive::{fence, spin_loop};
 use crate::tlb::Statistics;
 use core::ops::Range;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use station::{STATIONS, station};
 
 pub(crate) use native::{NOTES_ACCESSES, Native, largest_leaf_level};
@@ -172,6 +172,19 @@ pub(crate) fn preempt_leave() {
 #[inline(always)]
 pub(crate) fn preempt_depth() -> usize {
     here().depth()
+}
+
+/// Changes a word that this processor alone writes, unless `next` says that it stays; for others what precedes comes before.
+#[inline(always)]
+pub(crate) fn change_own(word: &AtomicU64, next: impl Fn(u64) -> Option<u64>) -> bool {
+    let mut seen = word.load(Ordering::Relaxed);
+    while let Some(new) = next(seen) {
+        match native::replace_own(word, seen, new) {
+            Ok(()) => return true,
+            Err(now) => seen = now,
+        }
+    }
+    false
 }
 
 pub(crate) fn call_on(set: CpuSet, f: fn(usize), arg: usize) -> CpuSet {

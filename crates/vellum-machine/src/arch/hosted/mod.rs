@@ -20,7 +20,7 @@ extern crate std;
 use crate::addr::{PAGE_SIZE, Paddr, Vaddr};
 use crate::cpu::{CpuId, CpuSet, MAX_CPUS};
 use crate::layout::PADDR_LIMIT;
-use crate::primitive::spin_loop;
+use crate::primitive::{AtomicU64, Ordering, spin_loop};
 use crate::tlb::Statistics;
 use core::cell::Cell;
 use core::fmt;
@@ -204,6 +204,21 @@ pub(crate) fn preempt_leave() {
 #[inline(always)]
 pub(crate) fn preempt_depth() -> usize {
     GUARDS.get()
+}
+
+/// Changes a word that this processor alone writes, unless `next` says that it stays; for others what precedes comes before.
+///
+/// Calls of others are served where the processor waits or accesses memory, and so not between the load and the store.
+#[inline(always)]
+pub(crate) fn change_own(word: &AtomicU64, next: impl Fn(u64) -> Option<u64>) -> bool {
+    match next(word.load(Ordering::Relaxed)) {
+        Some(new) => {
+            // Release: pairs with the load of whoever waits for the readers that the word counts.
+            word.store(new, Ordering::Release);
+            true
+        }
+        None => false,
+    }
 }
 
 pub(crate) fn call_on(set: CpuSet, f: fn(usize), arg: usize) -> CpuSet {

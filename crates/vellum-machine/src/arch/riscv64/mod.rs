@@ -11,12 +11,20 @@ use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Paddr, Vaddr};
 use crate::fault::{Access, PageFault};
 use crate::paging::{self, has_four_levels};
 use core::arch::asm;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 pub use user::{Fixup, fix_up};
 pub(super) use walk::probe;
 
 /// What the walker of this machine reads.
 pub type Native = crate::ptword::RiscV<crate::ptword::Base>;
+
+/// Replaces `current` by `new` in a word that this hart alone writes: a compare-and-swap with release ordering, which costs no
+/// more than one against code on this hart alone would. An error is what is there instead.
+#[inline(always)]
+pub(super) fn replace_own(word: &AtomicU64, current: u64, new: u64) -> Result<(), u64> {
+    word.compare_exchange_weak(current, new, Ordering::AcqRel, Ordering::Relaxed).map(drop)
+}
 
 /// The mode in `satp` that has harts walk trees of so many levels: 8 is Sv39, 9 is Sv48.
 pub const fn satp_mode(levels: usize) -> usize {

@@ -8,6 +8,7 @@ use crate::addr::{Paddr, Vaddr};
 use crate::fault::{Access, PageFault};
 use core::arch::asm;
 use core::arch::x86_64::__cpuid;
+use core::sync::atomic::AtomicU64;
 
 pub use user::{Fixup, fix_up};
 pub(super) use walk::probe;
@@ -26,6 +27,27 @@ const CR4_PGE: u64 = 1 << 7;
 
 /// The base of `gs`.
 const MSR_GS_BASE: u32 = 0xc000_0101;
+
+/// Replaces `current` by `new` in a word that this processor alone writes: as a compare-and-swap with release ordering, but
+/// against code on this processor alone. An error is what is there instead.
+// An instruction that is interrupted has no effect, and stores are seen in their order (Intel SDM vol. 3, sections 7.6 and
+// 10.2.2): without LOCK it is no access that other processors see as one, and none of them writes.
+#[inline(always)]
+pub(super) fn replace_own(word: &AtomicU64, current: u64, new: u64) -> Result<(), u64> {
+    let seen: u64;
+    // SAFETY: the instruction accesses the word alone, which is valid and may be written through a shared
+    // reference. It binds the compiler as any call of foreign code does: there is no `nomem`.
+    unsafe {
+        asm!(
+            "cmpxchg qword ptr [{word}], {new}",
+            word = in(reg) word.as_ptr(),
+            new = in(reg) new,
+            inout("rax") current => seen,
+            options(nostack),
+        );
+    }
+    if seen == current { Ok(()) } else { Err(seen) }
+}
 
 /// Reads a model-specific register.
 ///
