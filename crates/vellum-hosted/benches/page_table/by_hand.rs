@@ -270,7 +270,8 @@ fn answer(page: usize) {
 
 /// Has all processors that use the table forget a page.
 fn flush(va: Vaddr) {
-    let users = USERS.load();
+    // The swap before it is a fence, too.
+    let users = USERS.load_after_exchange();
     if users.is_empty() {
         return;
     }
