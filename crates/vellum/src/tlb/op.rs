@@ -133,6 +133,7 @@ impl Batch {
         use_type_invariant(self);
     }
 
+    #[inline(always)]
     pub(super) fn is_empty(&self) -> (r: bool)
         ensures
             r == self.is_none(),
@@ -233,6 +234,7 @@ impl Batch {
         }
     }
 
+    #[inline(always)]
     fn add_all(&mut self)
         ensures
             forall|p: nat| #[trigger] final(self).all().contains(p),
@@ -244,6 +246,7 @@ impl Batch {
         self.pages = FOLD_LIMIT + 1;
     }
 
+    #[inline(always)]
     fn add_pages(&mut self, first: usize, pages: usize)
         requires
             first + pages <= usize::MAX / PAGE_SIZE + 1,
@@ -263,7 +266,7 @@ impl Batch {
         }
         let ghost before = *self;
         let n = self.len;
-        if n > 0 {
+        if n >= 1 && n <= RUN_LIMIT {
             let last = self.runs[n - 1];
             let (start, count) = (last as usize / PAGE_SIZE, last as usize % PAGE_SIZE);
             if start + count == first && count + pages < PAGE_SIZE {
@@ -280,7 +283,7 @@ impl Batch {
                 return ;
             }
         }
-        if n == RUN_LIMIT {
+        if n >= RUN_LIMIT {
             self.add_all();
             return ;
         }
@@ -296,7 +299,9 @@ impl Batch {
         }
     }
 
+    // What is inlined here panics nowhere, as the compiler can see: what the caller has in hand need not be in memory for that.
     /// Writes run `i`: `count` pages from page `start`, `more` of which are new.
+    #[inline(always)]
     fn set_run(&mut self, i: usize, start: usize, count: usize, more: usize, len: usize)
         requires
             i < len <= RUN_LIMIT,

@@ -296,13 +296,19 @@ impl<A: Audience> Work<A> {
 
     /// Flushes here, and has the others flush that may have translations of the table, unless that would wait for the answers to an
     /// earlier request. Says whether nothing is left to dispatch.
+    #[inline(always)]
     pub(super) fn try_dispatch(&mut self) -> bool
         ensures
             final(self).keeps_on(*old(self)),
     {
-        if self.covered || self.gathered.is_empty() {
-            return true;
-        }
+        self.covered || self.gathered.is_empty() || self.dispatch()
+    }
+
+    /// [`try_dispatch`](Self::try_dispatch), where there is something to dispatch.
+    fn dispatch(&mut self) -> bool
+        ensures
+            final(self).keeps_on(*old(self)),
+    {
         let guard = cpu::disable_preempt();
         let me = cpu::here(&guard);
         if !caches().is_free(me) {
