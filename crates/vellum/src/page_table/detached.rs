@@ -219,9 +219,18 @@ impl<C: PageTableConfig> Rest<C> {
     {
         let mut rest = self;
         // Each is dropped.
-        while rest.next_leaf().is_some()
-            decreases nr::<C>() - rest.next,
-        {
+        if rest.l == 1 {
+            while rest.next_leaf_at(1).is_some()
+                invariant
+                    rest.l == 1,
+                decreases nr::<C>() - rest.next,
+            {
+            }
+        } else {
+            while rest.next_leaf().is_some()
+                decreases nr::<C>() - rest.next,
+            {
+            }
         }
         proof {
             use_type_invariant(&rest);

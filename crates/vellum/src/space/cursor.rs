@@ -15,7 +15,7 @@ use crate::page_table::{
 #[cfg(verus_keep_ghost)]
 use crate::page_table::{Fragment, NativeEntry, NativeShape, PageTableConfig};
 use crate::tlb::active::ActiveSet;
-use crate::tlb::{FlushOwed, Flushed, Kept, Shootdown, TlbFlusher, covering};
+use crate::tlb::{FlushOwed, Flushed, Flushing, Kept, Shootdown, TlbFlusher, covering};
 #[cfg(verus_keep_ghost)]
 use crate::tlb::{TlbFlushOp, lemma_covered, lemma_kept, page_number};
 use core::fmt;
@@ -71,7 +71,7 @@ pub struct CursorMut<'a> {
     // range locked.
     inner: page_table::CursorMut<'a, UserPtConfig>,
     _preempt: PreemptGuard,
-    shootdown: Shootdown<&'a ActiveSet>,
+    flushing: Flushing<'a>,
 }
 
 /// A mapping that was not made; the item comes back.
@@ -128,17 +128,17 @@ impl<'a> CursorMut<'a> {
     /// It keeps the frame at `pa` until no processor translates page `w` of the space by what it read before the frame was
     /// handed over.
     pub closed spec fn keeps(self, w: nat, pa: nat) -> bool {
-        self.shootdown.keeps(w, pa)
+        self.flushing.keeps(w, pa)
     }
 
     /// The flush of page `w` was issued, and is not yet done.
     pub closed spec fn gathers(self, w: nat) -> bool {
-        self.shootdown.gathers(w)
+        self.flushing.gathers(w)
     }
 
     /// What it locks is of the table with this root, and so is what it flushes.
     pub closed spec fn is_of(self, root: nat) -> bool {
-        self.inner.root() == root && self.shootdown.root() == root
+        self.inner.root() == root && self.flushing.root() == root
     }
 
     /// It is of the same space as in `o`. What a page led to then, it leads to now, or it is kept; and what was kept then.
@@ -180,8 +180,10 @@ impl<'a> CursorMut<'a> {
     #[verifier::prophetic]
     pub closed spec fn has_lent(self, o: Self, flusher: TlbFlusher<'_, 'a>) -> bool {
         &&& self.inner == o.inner
-        &&& flusher.now() == o.shootdown
-        &&& flusher.left() == self.shootdown
+        &&& flusher.now().root() == o.flushing.root()
+        &&& forall|w: nat| #[trigger] o.gathers(w) ==> flusher.now().gathers(w)
+        &&& forall|w: nat, pa: nat| #[trigger] o.keeps(w, pa) ==> flusher.now().keeps(w, pa)
+        &&& self.flushing.is(flusher.left())
     }
 
     // Inlined as far as the caller: what a cursor gathers is some hundred bytes, which are made in their place.
@@ -195,7 +197,7 @@ impl<'a> CursorMut<'a> {
         }
         let preempt = disable_preempt();
         let inner = space.table.cursor_mut_at(range, level)?;
-        Ok(CursorMut { inner, _preempt: preempt, shootdown: Shootdown::new(&space.active) })
+        Ok(CursorMut { inner, _preempt: preempt, flushing: Flushing::new(&space.active) })
     }
 }
 
@@ -252,6 +254,7 @@ impl Cursor<'_> {
 
 impl CursorMut<'_> {
     /// Returns the position: a page-aligned address in the range, or its end.
+    #[inline]
     pub fn virt_addr(&self) -> (r: Vaddr)
         ensures
             r.0 == self.at() * PAGE_SIZE,
@@ -263,6 +266,7 @@ impl CursorMut<'_> {
     }
 
     /// Returns the locked range.
+    #[inline]
     pub fn range(&self) -> Range<Vaddr> {
         self.inner.range()
     }
@@ -271,6 +275,7 @@ impl CursorMut<'_> {
     ///
     /// # Errors
     /// As [`Cursor::jump`].
+    #[inline]
     pub fn jump(&mut self, va: Vaddr) -> Result<(), VmSpaceError>
         ensures
             final(self).goes_on(*old(self)),
@@ -314,6 +319,7 @@ impl CursorMut<'_> {
 }
 
 /// Checks a length from a position on, and returns where it ends.
+#[inline]
 fn check_len(range: &Range<Vaddr>, va: Vaddr, len: usize) -> Result<Vaddr, VmSpaceError> {
     if len == 0 {
         return Err(VmSpaceError::Empty { va });
@@ -353,13 +359,20 @@ impl<'a> CursorMut<'a> {
         if !is_for_space(item.prop) {
             return Err(MapError { error: refusal(item.prop, start), item });
         }
-        if !self.shootdown.reserve(1) {
+        let ghost was = *self;
+        if !self.flushing.reserve(1) {
             return Err(MapError { error: VmSpaceError::NoMemory, item });
         }
         let ghost o = *self;
+        proof {
+            assert(o.goes_on(was));
+        }
         match self.inner.map(item) {
             Ok(None) => {
-                assert(self.goes_on(o));
+                proof {
+                    assert(self.goes_on(o));
+                    self.lemma_goes_on(o, was);
+                }
                 Ok(())
             },
             Ok(Some(replaced)) => {
@@ -370,7 +383,7 @@ impl<'a> CursorMut<'a> {
                     lemma_covered::<UserPtConfig>(start, replaced.item, op);
                 }
                 let ghost (item, pages) = (replaced.item, op.pages());
-                self.shootdown.keep(op, Kept::Item(replaced.item));
+                self.flushing.get().keep(op, Kept::Item(replaced.item));
                 proof {
                     assert forall|w: nat| #[trigger] o.mapped().dom().contains(w) implies (self.mapped().dom().contains(w)
                         && self.mapped()[w].0 == o.mapped()[w].0) || self.keeps(w, o.mapped()[w].0) by {
@@ -379,18 +392,27 @@ impl<'a> CursorMut<'a> {
                         }
                     }
                     assert(self.goes_on(o));
+                    self.lemma_goes_on(o, was);
                 }
                 Ok(())
             },
             Err(page_table::MapError { error: PageTableError::Occupied { .. }, item }) => {
-                let ghost was = *self;
+                let ghost mid = *self;
                 let mapped = self.map_over(item);
                 proof {
-                    self.lemma_goes_on(was, *old(self));
+                    assert(mid.goes_on(o));
+                    self.lemma_goes_on(mid, o);
+                    self.lemma_goes_on(o, was);
                 }
                 mapped
             },
-            Err(refused) => Err(MapError::new(refused)),
+            Err(refused) => {
+                proof {
+                    assert(self.goes_on(o));
+                    self.lemma_goes_on(o, was);
+                }
+                Err(MapError::new(refused))
+            },
         }
     }
 
@@ -398,14 +420,16 @@ impl<'a> CursorMut<'a> {
     #[cold]
     fn map_over(&mut self, item: MappedItem) -> Result<(), MapError>
         requires
-            old(self).shootdown.room() >= 1,
+            old(self).flushing.room() >= 1,
         ensures
             final(self).goes_on(*old(self)),
     {
         let ghost o = *self;
-        let mapped = self.inner.map_over_to(item, &mut self.shootdown);
+        let shootdown = self.flushing.get();
+        let ghost before = *shootdown;
+        let mapped = self.inner.map_over_to(item, shootdown);
         proof {
-            lemma_kept::<_, Fragment<UserPtConfig>>(o.shootdown, self.shootdown, o.mapped(), self.mapped());
+            lemma_kept::<_, Fragment<UserPtConfig>>(before, *shootdown, o.mapped(), self.inner.mapped());
         }
         match mapped {
             Ok(()) => Ok(()),
@@ -436,13 +460,15 @@ impl<'a> CursorMut<'a> {
             Ok(n) => n,
             Err(_) => 0,
         };
-        if !self.shootdown.reserve(replaced) {
+        let ghost o = *self;
+        let shootdown = self.flushing.get();
+        if !shootdown.reserve(replaced) {
             return Err(MapRangeError { error: VmSpaceError::NoMemory, range });
         }
-        let ghost o = *self;
-        let mapped = self.inner.map_range_to(range, &mut self.shootdown);
+        let ghost before = *shootdown;
+        let mapped = self.inner.map_range_to(range, shootdown);
         proof {
-            lemma_kept::<_, Displaced<UserPtConfig>>(o.shootdown, self.shootdown, o.mapped(), self.mapped());
+            lemma_kept::<_, Displaced<UserPtConfig>>(before, *shootdown, o.mapped(), self.inner.mapped());
         }
         match mapped {
             Ok(()) => Ok(()),
@@ -469,16 +495,18 @@ impl<'a> CursorMut<'a> {
     {
         check_len(&self.range(), self.virt_addr(), len)?;
         let few = if len / PAGE_SIZE <= FEW { len / PAGE_SIZE } else { 0 };
-        if !self.shootdown.reserve(few) {
+        let ghost o = *self;
+        let shootdown = self.flushing.get();
+        if !shootdown.reserve(few) {
             return Err(VmSpaceError::NoMemory);
         }
-        let ghost o = *self;
-        let pages = self.inner.unmap_to(len, &mut self.shootdown);
+        let ghost before = *shootdown;
+        let pages = self.inner.unmap_to(len, shootdown);
         proof {
-            lemma_kept::<_, Fragment<UserPtConfig>>(o.shootdown, self.shootdown, o.mapped(), self.mapped());
+            lemma_kept::<_, Fragment<UserPtConfig>>(before, *shootdown, o.mapped(), self.inner.mapped());
         }
         let pages = pages?;
-        self.shootdown.try_dispatch();
+        shootdown.try_dispatch();
         Ok(pages)
     }
 
@@ -518,7 +546,7 @@ impl<'a> CursorMut<'a> {
             self.inner.jump(start)?;
             return Err(refusal(prop, range.start));
         }
-        let owed = self.shootdown.owe(range.start..range.end);
+        let owed = self.flushing.get().owe(range.start..range.end);
         Ok(Some(Protected { range, owed }))
     }
 
@@ -560,7 +588,7 @@ impl<'a> CursorMut<'a> {
                 old(self).mapped().dom().contains(w) && final(self).mapped()[w] != old(self).mapped()[w] ==> final(self).gathers(w),
     {
         check_len(&self.range(), self.virt_addr(), len)?;
-        let mut each = Protecting { shootdown: &mut self.shootdown, op, refused: None };
+        let mut each = Protecting { shootdown: self.flushing.get(), op, refused: None };
         let pages = self.inner.protect_by(len, &mut each)?;
         if let Some(prop) = each.refused {
             return Err(refusal(prop, self.virt_addr()));
@@ -571,10 +599,10 @@ impl<'a> CursorMut<'a> {
     /// Unlocks the range, flushes what was issued or is owed, waits until every processor has flushed, and releases
     /// what was unmapped: as dropping the cursor does, and says so.
     pub fn finish(self) -> Flushed {
-        let CursorMut { inner, _preempt, shootdown } = self;
+        let CursorMut { inner, _preempt, flushing } = self;
         end(inner);
         end(_preempt);
-        shootdown.finish()
+        flushing.finish()
     }
 
     /// Returns the flusher of the changes that are made through this cursor.
@@ -582,7 +610,7 @@ impl<'a> CursorMut<'a> {
         ensures
             final(self).has_lent(*old(self), r),
     {
-        self.shootdown.flusher()
+        self.flushing.get().flusher()
     }
 }
 

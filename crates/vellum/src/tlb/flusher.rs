@@ -7,7 +7,6 @@ use super::audience::page_number;
 use super::op::TlbFlushOp;
 use super::pile::Kept;
 use super::work::Work;
-#[cfg(verus_keep_ghost)]
 use crate::page_table::hoard::FEW;
 #[cfg(verus_keep_ghost)]
 use crate::page_table::user::lemma_user_base;
@@ -17,6 +16,7 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ops::Range;
 use vellum_machine::addr::Vaddr;
+use vellum_machine::halt::halt;
 use vellum_machine::owned::Owned;
 use vstd::prelude::*;
 
@@ -94,6 +94,7 @@ impl<A: Audience> Shootdown<A> {
         ensures
             r.root() == audience.root(),
             r.room() == FEW,
+        no_unwind
     {
         Shootdown { work: Owned::new(Work::new(audience)), not_send: PhantomData }
     }
@@ -222,6 +223,125 @@ impl<A: Audience> Shootdown<A> {
         Flushed(())
     }
 
+}
+
+/// The shootdown of changes of a space, once there is something to flush or to keep: most cursors take nothing out.
+pub struct Flushing<'a> {
+    active: &'a ActiveSet,
+    shootdown: Option<Shootdown<&'a ActiveSet>>,
+}
+
+impl<'a> Flushing<'a> {
+    /// The root of the table.
+    pub closed spec fn root(self) -> nat {
+        match self.shootdown {
+            Some(shootdown) => shootdown.root(),
+            None => ActiveSet::root(*self.active),
+        }
+    }
+
+    /// As [`Shootdown::keeps`].
+    pub closed spec fn keeps(self, w: nat, pa: nat) -> bool {
+        self.shootdown matches Some(shootdown) && shootdown.keeps(w, pa)
+    }
+
+    /// As [`Shootdown::gathers`].
+    pub closed spec fn gathers(self, w: nat) -> bool {
+        self.shootdown matches Some(shootdown) && shootdown.gathers(w)
+    }
+
+    /// As [`Shootdown::keeps_on`].
+    pub open spec fn keeps_on(self, o: Self) -> bool {
+        &&& self.root() == o.root()
+        &&& forall|w: nat| #[trigger] o.gathers(w) ==> self.gathers(w)
+        &&& forall|w: nat, pa: nat| #[trigger] o.keeps(w, pa) ==> self.keeps(w, pa)
+    }
+
+    /// Items that there is room for.
+    pub closed spec fn room(self) -> nat {
+        match self.shootdown {
+            Some(shootdown) => shootdown.room(),
+            None => FEW as nat,
+        }
+    }
+
+    /// It is `shootdown`.
+    pub open spec fn is(self, shootdown: Shootdown<&'a ActiveSet>) -> bool {
+        &&& self.root() == shootdown.root()
+        &&& forall|w: nat| #[trigger] self.gathers(w) <==> shootdown.gathers(w)
+        &&& forall|w: nat, pa: nat| #[trigger] self.keeps(w, pa) <==> shootdown.keeps(w, pa)
+    }
+
+    /// Makes one for a space.
+    #[inline(always)]
+    pub(crate) fn new(active: &'a ActiveSet) -> (r: Self)
+        ensures
+            r.root() == active.root(),
+    {
+        Flushing { active, shootdown: None }
+    }
+
+    /// The shootdown, which there is from now on.
+    #[inline(always)]
+    pub(crate) fn get(&mut self) -> (r: &mut Shootdown<&'a ActiveSet>)
+        ensures
+            r.root() == old(self).root(),
+            r.room() == old(self).room(),
+            forall|w: nat| #[trigger] old(self).gathers(w) ==> r.gathers(w),
+            forall|w: nat, pa: nat| #[trigger] old(self).keeps(w, pa) ==> r.keeps(w, pa),
+            final(self).is(*final(r)),
+        no_unwind
+    {
+        if self.shootdown.is_none() {
+            return self.begin();
+        }
+        match &mut self.shootdown {
+            Some(shootdown) => shootdown,
+            None => halt("what was there is gone"),
+        }
+    }
+
+    /// The shootdown from now on: it is made in its place.
+    #[inline(never)]
+    fn begin(&mut self) -> (r: &mut Shootdown<&'a ActiveSet>)
+        requires
+            old(self).shootdown is None,
+        ensures
+            r.root() == old(self).root(),
+            r.room() == FEW,
+            final(self).is(*final(r)),
+        no_unwind
+    {
+        if self.shootdown.is_none() {
+            self.shootdown = Some(Shootdown::new(self.active));
+        }
+        match &mut self.shootdown {
+            Some(shootdown) => shootdown,
+            None => halt("what was put there is gone"),
+        }
+    }
+
+    /// As [`Shootdown::reserve`].
+    #[must_use]
+    #[inline(always)]
+    pub(crate) fn reserve(&mut self, n: usize) -> (r: bool)
+        ensures
+            final(self).keeps_on(*old(self)),
+            r ==> final(self).room() >= n,
+    {
+        match &mut self.shootdown {
+            Some(shootdown) => shootdown.reserve(n),
+            None => n <= FEW,
+        }
+    }
+
+    /// As [`Shootdown::finish`].
+    pub(crate) fn finish(self) -> Flushed {
+        match self.shootdown {
+            Some(shootdown) => shootdown.finish(),
+            None => Flushed(()),
+        }
+    }
 }
 
 impl<'a> Shootdown<&'a ActiveSet> {

@@ -100,7 +100,7 @@ pub use statistics::{Statistics, statistics};
 pub(crate) use audience::Everyone;
 #[cfg(verus_keep_ghost)]
 pub(crate) use audience::page_number;
-pub(crate) use flusher::Shootdown;
+pub(crate) use flusher::{Flushing, Shootdown};
 pub(crate) use keeping::covering;
 #[cfg(verus_keep_ghost)]
 pub(crate) use keeping::{all_kept, lemma_covered, lemma_kept};

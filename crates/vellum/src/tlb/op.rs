@@ -114,6 +114,7 @@ impl Batch {
     pub(super) const fn new() -> (r: Batch)
         ensures
             r.is_none(),
+        no_unwind
     {
         Batch { runs: [0, 0, 0, 0, 0, 0, 0, 0], len: 0, pages: 0 }
     }
@@ -266,7 +267,12 @@ impl Batch {
         }
         let ghost before = *self;
         let n = self.len;
-        if n >= 1 && n <= RUN_LIMIT {
+        if n > RUN_LIMIT {
+            // It is not; so the compiler sees, too, that nothing below panics.
+            self.add_all();
+            return ;
+        }
+        if n > 0 {
             let last = self.runs[n - 1];
             let (start, count) = (last as usize / PAGE_SIZE, last as usize % PAGE_SIZE);
             if start + count == first && count + pages < PAGE_SIZE {
@@ -283,7 +289,7 @@ impl Batch {
                 return ;
             }
         }
-        if n >= RUN_LIMIT {
+        if n == RUN_LIMIT {
             self.add_all();
             return ;
         }

@@ -160,6 +160,7 @@ impl<A: Audience> Work<A> {
         ensures
             r.audience() == audience,
             r.room() == FEW,
+        no_unwind
     {
         Work {
             audience,
