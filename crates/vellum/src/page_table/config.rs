@@ -99,6 +99,18 @@ pub unsafe trait PageTableConfig: Send + Sync + 'static {
         no_unwind
     ;
 
+    /// Gives up what a mapping owned, as dropping its item would.
+    ///
+    /// # Safety
+    ///
+    /// 1. As of [`item_from_raw`](Self::item_from_raw), but for the property.
+    unsafe fn drop_leaf(pa: usize, l: u8, tok: Tracked<LeafTok>)
+        requires
+            leaf_fits::<Self::Consts>(pa, l as nat),
+            Self::leaf_ok(tok@, pa, l as nat),
+        no_unwind
+    ;
+
     /// What a leaf owns is what its parts own.
     proof fn split_leaf(tracked t: LeafTok, pa: usize, l: nat) -> (tracked r: Map<int, LeafTok>)
         requires

@@ -175,6 +175,31 @@ impl<C: PageTableConfig> Rest<C> {
             final(self).tok@.retired == old(self).tok@.retired,
         no_unwind
     {
+        match self.next_parts_at(l) {
+            Some((i, word, pa, prop, tok)) => {
+                // SAFETY: these are the parts of a mapping that is in no table any more.
+                let item = unsafe { C::item_from_raw(pa, l, prop, tok) };
+                Some((i, item, C::Entry::accessed_dirty(word)))
+            },
+            None => None,
+        }
+    }
+
+    /// Takes what is mapped at the next entry that maps something: the entry, its word, and the parts of the item.
+    #[inline(always)]
+    fn next_parts_at(&mut self, l: u8) -> (r: Option<(usize, u64, usize, PageProperty, Tracked<LeafTok>)>)
+        requires
+            l == old(self).l,
+        ensures
+            r matches Some(x) ==> {
+                &&& x.0 < 512 && old(self).next < final(self).next <= nr::<C>()
+                &&& leaf_fits::<C::Consts>(x.2, l as nat)
+                &&& C::leaf_ok(x.4@, x.2, l as nat)
+            },
+            final(self).l == old(self).l,
+            final(self).tok@.retired == old(self).tok@.retired,
+        no_unwind
+    {
         proof {
             use_type_invariant(&*self);
             C::Consts::consts_ok();
@@ -204,12 +229,31 @@ impl<C: PageTableConfig> Rest<C> {
                 }
             }
             if let Pte::Leaf(pa, prop) = pte {
-                // SAFETY: these are the parts of a mapping that is in no table any more.
-                let item = unsafe { C::item_from_raw(pa, l, prop, Tracked(leaf.tracked_unwrap())) };
-                return Some((i, item, C::Entry::accessed_dirty(word)));
+                return Some((i, word, pa, prop, Tracked(leaf.tracked_unwrap())));
             }
         }
         None
+    }
+
+    /// Drops what is mapped at the next entry of a node of level `l` that maps something. Says whether there was one.
+    #[inline(always)]
+    fn drop_next_at(&mut self, l: u8) -> (r: bool)
+        requires
+            l == old(self).l,
+        ensures
+            r ==> old(self).next < final(self).next <= nr::<C>(),
+            final(self).l == old(self).l,
+            final(self).tok@.retired == old(self).tok@.retired,
+        no_unwind
+    {
+        match self.next_parts_at(l) {
+            Some((_, _, pa, _, tok)) => {
+                // SAFETY: these are the parts of a mapping that is in no table any more.
+                unsafe { C::drop_leaf(pa, l, tok) };
+                true
+            },
+            None => false,
+        }
     }
 
     /// Drops what is mapped; the node is left.
@@ -218,16 +262,18 @@ impl<C: PageTableConfig> Rest<C> {
         no_unwind
     {
         let mut rest = self;
-        // Each is dropped.
-        if rest.l == 1 {
-            while rest.next_leaf_at(1).is_some()
+        let l = rest.l;
+        if l == 1 {
+            while rest.drop_next_at(1)
                 invariant
                     rest.l == 1,
                 decreases nr::<C>() - rest.next,
             {
             }
         } else {
-            while rest.next_leaf().is_some()
+            while rest.drop_next_at(l)
+                invariant
+                    rest.l == l,
                 decreases nr::<C>() - rest.next,
             {
             }

@@ -8,7 +8,7 @@ use super::native::*;
 use super::spec::*;
 #[cfg(verus_keep_ghost)]
 use crate::frame::segment::covers;
-use crate::frame::shared::clone_raw;
+use crate::frame::shared::{clone_raw, drop_raw};
 use crate::frame::table::*;
 use crate::frame::token::*;
 use crate::frame::{AnyUFrameMeta, Frame, Segment, UFrame, USegment};
@@ -414,6 +414,26 @@ pub(super) fn clone_frames<G: PagingConsts>(pa: usize, l: u8, tok: Tracked<&Leaf
         p += PAGE_SIZE;
     }
     toks
+}
+
+/// Gives up a count of each frame of a page.
+#[inline(always)]
+pub(super) fn drop_frames<G: PagingConsts>(pa: usize, l: u8, tok: Tracked<LeafTok>)
+    requires
+        leaf_fits::<G>(pa, l as nat),
+        owns_frames(tok@, pa, span(G::NR_ENTRIES as nat, l as nat)),
+    no_unwind
+{
+    if l == 1 {
+        proof {
+            lemma_whole_frames::<G>(pa, l as nat);
+        }
+        let mut toks = tok;
+        let tok = take::<dyn AnyUFrameMeta>(&mut toks, Paddr(pa));
+        drop_raw(Paddr(pa), tok);
+    } else {
+        let _frames = UserFrames::<G>::from_parts(pa, l, tok);
+    }
 }
 
 /// The counts of `n` times `size` bytes of frames, in `n` parts.

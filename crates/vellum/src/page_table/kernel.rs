@@ -124,6 +124,10 @@ unsafe impl<G: PagingConsts, E: PageTableEntry<G>> PageTableConfig for KernelPt<
         no_tokens()
     }
 
+    #[inline(always)]
+    unsafe fn drop_leaf(pa: usize, l: u8, tok: Tracked<LeafTok>) {
+    }
+
     proof fn split_leaf(tracked t: LeafTok, pa: usize, l: nat) -> (tracked r: Map<int, LeafTok>) {
         nothing_each(G::NR_ENTRIES as nat)
     }

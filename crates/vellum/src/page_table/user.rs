@@ -182,6 +182,11 @@ unsafe impl<G: PagingConsts, E: PageTableEntry<G>, W: RootPart<G>> PageTableConf
         clone_frames::<G>(pa, l, tok)
     }
 
+    #[inline(always)]
+    unsafe fn drop_leaf(pa: usize, l: u8, tok: Tracked<LeafTok>) {
+        drop_frames::<G>(pa, l, tok);
+    }
+
     proof fn split_leaf(tracked t: LeafTok, pa: usize, l: nat) -> (tracked r: Map<int, LeafTok>) {
         let n = G::NR_ENTRIES as nat;
         let size = span(n, (l - 1) as nat);
