@@ -463,7 +463,12 @@ impl<C: PageTableConfig> Session<C> {
                 }
             }
         }
-        self.map_below(pa, l, prop, tok, Ghost(what))
+        // Apart, so that the answer of the quick way is not joined with one that is in memory.
+        match self.map_below(pa, l, prop, tok, Ghost(what)) {
+            Ok(None) => Ok(None),
+            Ok(Some(replaced)) => Ok(Some(replaced)),
+            Err(refused) => Err(refused),
+        }
     }
 
     /// Maps an item of `n` pages here, where the locked node has its entry, and goes past it; gives out what was mapped before.

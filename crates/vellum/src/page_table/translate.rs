@@ -118,7 +118,8 @@ impl<C: PageTableConfig> PageTable<C> {
     ///
     /// Each node on the way was linked in the one above when that was read, and its frame was the node's until the
     /// last read.
-    #[inline]
+    // Inlined: what of the answer the caller does not ask for is not made.
+    #[inline(always)]
     pub fn translate(&self, va: Vaddr) -> (r: Option<Translation>)
         ensures
             r matches Some(t) ==> 1 <= t.level <= C::Consts::levels(),

@@ -94,6 +94,7 @@ impl VmSpace {
     ///
     /// What it says was so at some moment of the call, and may have changed when it returns: see
     /// [`PageTable::translate`]. See [`cursor`](Self::cursor) to look at what stays.
+    #[inline(always)]
     pub fn translate(&self, va: Vaddr) -> Option<Translation> {
         self.table.translate(va)
     }
