@@ -52,12 +52,11 @@ fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let contestants = peers::all(&machine, frames);
     let rows: Vec<_> = ROWS.iter().copied().filter(|row| common.wants(row.name)).collect();
     let bar = progress_bar(rows.len() * effort.rounds);
-    let measure = |row: &rows::Row| {
+    let turn = |row: &rows::Row, index: usize| {
         bar.set_message(format!("{}, {} threads", row.name, row.threads));
-        let turn = |row: &_, index: usize| contestants[index].run(&machine, *row, effort);
-        Measured::measure(*row, contestants.len(), effort.rounds, &bar, turn)
+        contestants[index].run(&machine, *row, effort)
     };
-    let measured = rows.iter().map(measure).collect();
+    let measured = Measured::measure(rows, contestants.len(), effort.rounds, &bar, turn);
     bar.finish_and_clear();
     let metadata = match common.wants(metadata::NAME) {
         true => Some(Metadata::measure(&machine, effort)?),

@@ -57,12 +57,11 @@ fn run(options: &options::Common) -> Result<(), Box<dyn std::error::Error>> {
     let contestants = contestants::all(&frames);
     let rows: Vec<_> = ROWS.iter().filter(|row| options.wants(&row.name())).copied().collect();
     let bar = progress_bar(rows.len() * effort.rounds);
-    let measure = |row: &Row| {
+    let turn = |row: &Row, index: usize| {
         bar.set_message(format!("{}, {} threads", row.name(), row.threads));
-        let turn = |row: &Row, index: usize| contestants[index].run(&machine, *row, effort);
-        Measured::measure(*row, contestants.len(), effort.rounds, &bar, turn)
+        contestants[index].run(&machine, *row, effort)
     };
-    let measured = rows.iter().map(measure).collect();
+    let measured = Measured::measure(rows, contestants.len(), effort.rounds, &bar, turn);
     bar.finish_and_clear();
     let results = Results { names: contestants.iter().map(|c| (c.name, c.role)).collect(), measured };
     println!("{} rounds{}", effort.rounds, if pinned { "" } else { ", THREADS NOT PINNED" });

@@ -13,29 +13,38 @@ pub struct Measured<R> {
 }
 
 impl<R> Measured<R> {
-    /// Has contestants do the work of a row, round by round, and each round another one first. One that does not
+    /// Has contestants do the work of all rows, round by round, and each round another one first. One that does not
     /// take part answers `None`.
+    ///
+    /// The rounds of a row lie apart: what the host does for a while is in some rounds of each row, not in all of one.
     pub fn measure(
-        row: R,
+        rows: impl IntoIterator<Item = R>,
         contestants: usize,
         rounds: usize,
         bar: &ProgressBar,
         turn: impl Fn(&R, usize) -> Option<Outcome>,
-    ) -> Measured<R> {
-        let mut measured =
-            Measured { row, times: vec![Vec::new(); contestants], failed: vec![0; contestants], missed: 0 };
+    ) -> Vec<Measured<R>> {
+        let new = |row| Measured {
+            row,
+            times: vec![Vec::new(); contestants],
+            failed: vec![0; contestants],
+            missed: 0,
+        };
+        let mut all: Vec<_> = rows.into_iter().map(new).collect();
         for round in 0..rounds {
-            for at in 0..contestants {
-                let index = (round + at) % contestants;
-                let Some(outcome) = turn(&measured.row, index) else { continue };
-                // The first round warms caches, lists and branch predictors up.
-                if round > 0 {
-                    measured.add(index, outcome);
+            for measured in &mut all {
+                for at in 0..contestants {
+                    let index = (round + at) % contestants;
+                    let Some(outcome) = turn(&measured.row, index) else { continue };
+                    // The first round warms caches, lists and branch predictors up.
+                    if round > 0 {
+                        measured.add(index, outcome);
+                    }
                 }
+                bar.inc(1);
             }
-            bar.inc(1);
         }
-        measured
+        all
     }
 
     fn add(&mut self, contestant: usize, outcome: Outcome) {
