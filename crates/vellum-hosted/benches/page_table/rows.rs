@@ -177,7 +177,7 @@ pub struct Effort {
 
 impl Effort {
     pub const FULL: Effort =
-        Effort { rounds: 31, range: 1 << 14, random: GIB, pairs: 1 << 14, huge: 511, shootdowns: 1 << 10 };
+        Effort { rounds: 40, range: 1 << 14, random: GIB, pairs: 1 << 14, huge: 511, shootdowns: 1 << 10 };
     pub const QUICK: Effort =
         Effort { rounds: 2, range: 1 << 11, random: 1 << 12, pairs: 1 << 8, huge: 8, shootdowns: 1 << 4 };
 
