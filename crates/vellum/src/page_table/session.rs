@@ -464,11 +464,41 @@ impl<C: PageTableConfig> Session<C> {
             }
         }
         // Apart, so that the answer of the quick way is not joined with one that is in memory.
-        match self.map_below(pa, l, prop, tok, Ghost(what)) {
+        match self.map_anywhere(pa, l, prop, tok, Ghost(what)) {
             Ok(None) => Ok(None),
             Ok(Some(replaced)) => Ok(Some(replaced)),
             Err(refused) => Err(refused),
         }
+    }
+
+    /// [`map`](Self::map), whatever is there.
+    #[inline(never)]
+    fn map_anywhere(&mut self, pa: usize, l: u8, prop: PageProperty, tok: Tracked<LeafTok>, Ghost(item): Ghost<C::Item>) -> (r: Result<
+        Option<Replaced<C::Item>>,
+        MapError<C::Item>,
+    >)
+        requires
+            leaf_fits::<C::Consts>(pa, l as nat),
+            C::leaf_ok(tok@, pa, l as nat),
+            C::raw(item) == (pa, l as nat, prop),
+        ensures
+            final(self).g == old(self).g,
+            final(self).put(*old(self), item, r),
+    {
+        proof {
+            use_type_invariant(&*self);
+            C::Consts::consts_ok();
+            lemma_total::<C>();
+        }
+        let v = self.v;
+        let n = pages_below::<C::Consts>(l - 1);
+        if l == self.g.top && v % n == 0 && n <= self.g.e - v && C::Entry::can_hold(prop) {
+            let f = top_entry::<C>(&self.g, Tracked(self.tree.borrow()), v, l);
+            if !f.is_table() {
+                return Ok(self.put_here(&f, n, pa, l, prop, tok, Ghost(item)));
+            }
+        }
+        self.map_below(pa, l, prop, tok, Ghost(item))
     }
 
     /// Maps an item of `n` pages here, where the locked node has its entry, and goes past it; gives out what was mapped before.

@@ -260,8 +260,11 @@ impl Batch {
         proof {
             use_type_invariant(&*self);
         }
+        if self.pages > FOLD_LIMIT {
+            return ;
+        }
         let wraps = first + pages > usize::MAX / PAGE_SIZE;
-        if self.pages > FOLD_LIMIT || pages > FOLD_LIMIT - self.pages || wraps {
+        if pages > FOLD_LIMIT - self.pages || wraps {
             self.add_all();
             return ;
         }
