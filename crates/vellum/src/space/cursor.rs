@@ -186,7 +186,7 @@ impl<'a> CursorMut<'a> {
         &&& self.flushing.is(flusher.left())
     }
 
-    // Inlined as far as the caller: what a cursor gathers is some hundred bytes, which are made in their place.
+    // Inlined as far as the caller, so that the cursor is made in its place.
     #[inline(always)]
     pub(super) fn new(space: &'a VmSpace, range: Range<Vaddr>, level: u8) -> (r: Result<Self, VmSpaceError>)
         ensures
