@@ -10,7 +10,7 @@
 //!
 //! A node that was emptied is unlinked, marked stray, and becomes a frame again once every processor was outside
 //! every cursor. Reading order: `geometry`, `entry`, `config`; `protocol` and `spec` (what is proved about nodes);
-//! `node`, `life`, `world` (single steps); `tree`, `subtree`, `ops`, `near`, `walk`, `put`, `over`, `way`, `run`, `cut`, `lock` (sub-trees);
+//! `node`, `life`, `world` (single steps); `tree`, `subtree`, `ops`, `descent`, `near`, `walk`, `put`, `over`, `way`, `run`, `cut`, `lock` (sub-trees);
 //! `keeper`, `session`, `protect`, `range`, `cursor`, `table`.
 
 #[cfg(verus_keep_ghost)]
@@ -21,6 +21,7 @@ mod cursor;
 mod cut;
 #[cfg_attr(verus_keep_ghost, verifier::external)]
 mod deferred;
+mod descent;
 pub(crate) mod detached;
 pub(crate) mod entry;
 mod error;
