@@ -152,19 +152,8 @@ impl<C: PageTableConfig> Rest<C> {
         leads::<C>(self.tok@.retired, self.tok@.copy@.words, self.next as int, w, pa)
     }
 
-    /// Takes what is mapped at the next entry that maps something: the entry, the item, what hardware noted.
-    #[inline(always)]
-    fn next_leaf(&mut self) -> (r: Option<(usize, C::Item, AccessedDirty)>)
-        ensures
-            r matches Some(x) ==> x.0 < 512 && old(self).next < final(self).next <= nr::<C>(),
-            final(self).l == old(self).l,
-            final(self).tok@.retired == old(self).tok@.retired,
-        no_unwind
-    {
-        self.next_leaf_at(self.l)
-    }
-
-    /// [`next_leaf`](Self::next_leaf) of a node of level `l`: where that is a constant the compiler knows what an item is.
+    /// Takes what is mapped at the next entry that maps something: the entry, the item, what hardware noted. `l` is the node's level:
+    /// where that is a constant the compiler knows what an item is.
     #[inline(always)]
     fn next_leaf_at(&mut self, l: u8) -> (r: Option<(usize, C::Item, AccessedDirty)>)
         requires

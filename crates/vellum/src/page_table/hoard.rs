@@ -1,9 +1,10 @@
 //! Items that were taken out of a table and are kept for a while, without the heap: a few in place, the others on shelves
 //! that were got before.
-#![expect(unsafe_code, reason = "takes items apart and puts them together again, each once")]
+#![expect(unsafe_code, reason = "takes items apart and drops what they own, each once")]
 #![cfg_attr(not(verus_keep_ghost), allow(dead_code, unused_variables, reason = "what only the proofs use"))]
 #![allow(non_shorthand_field_patterns, reason = "the expansion of patterns in `verus!`")]
 use super::config::*;
+#[cfg(verus_keep_ghost)]
 use super::entry::*;
 #[cfg(verus_keep_ghost)]
 use super::geometry::*;
@@ -92,9 +93,9 @@ fn encode<C: PageTableConfig>(item: C::Item) -> (r: (u64, Tracked<LeafTok>))
     (pa as u64 + l as u64, tok)
 }
 
-/// The item of a word.
+/// Drops the item of a word.
 #[inline(always)]
-fn decode<C: PageTableConfig>(word: u64, tok: Tracked<LeafTok>) -> C::Item
+fn drop_word<C: PageTableConfig>(word: u64, tok: Tracked<LeafTok>)
     requires
         leaf_fits::<C::Consts>((word - word % 4096) as usize, (word % 4096) as nat),
         C::leaf_ok(tok@, (word - word % 4096) as usize, (word % 4096) as nat),
@@ -104,16 +105,8 @@ fn decode<C: PageTableConfig>(word: u64, tok: Tracked<LeafTok>) -> C::Item
         C::Consts::consts_ok();
     }
     let l = word % 4096;
-    // Nobody asks any more what was allowed.
-    let prop = PageProperty {
-        access: Access::None,
-        user: false,
-        global: false,
-        cache: CachePolicy::WriteBack,
-        soft: SoftBits { a: false, b: false },
-    };
     // SAFETY: these are the parts of an item that is in no table any more.
-    unsafe { C::item_from_raw((word - l) as usize, l as u8, prop, tok) }
+    unsafe { C::drop_leaf((word - l) as usize, l as u8, tok) }
 }
 
 impl<C: PageTableConfig> Hoard<C> {
@@ -363,11 +356,11 @@ impl<C: PageTableConfig> Hoard<C> {
         self.nr_few as nat + self.used as nat + 512 * self.full@.len()
     }
 
-    /// Takes an item out.
-    fn pop(&mut self) -> (r: Option<C::Item>)
+    /// Drops an item, unless none is left.
+    fn drop_one(&mut self) -> (r: bool)
         ensures
-            r is Some ==> final(self).size() < old(self).size(),
-            r is None ==> final(self).nr_few == 0,
+            r ==> final(self).size() < old(self).size(),
+            !r ==> final(self).nr_few == 0,
         no_unwind
     {
         proof {
@@ -396,7 +389,8 @@ impl<C: PageTableConfig> Hoard<C> {
                     *self.shelf_tok.borrow_mut() = Some(shelf);
                 }
                 self.used = j;
-                return Some(decode::<C>(word, Tracked(tok)));
+                drop_word::<C>(word, Tracked(tok));
+                return true;
             }
             free_shelf(self.shelf, Tracked(shelf));
             let ghost before = self.full@;
@@ -412,15 +406,15 @@ impl<C: PageTableConfig> Hoard<C> {
                 self.used = 512;
             }
         }
-        self.pop_few()
+        self.drop_one_of_few()
     }
 
-    /// Takes one of those out that are in place.
+    /// Drops one of those that are in place, unless none is left.
     #[inline(always)]
-    fn pop_few(&mut self) -> (r: Option<C::Item>)
+    fn drop_one_of_few(&mut self) -> (r: bool)
         ensures
-            r is Some ==> final(self).nr_few < old(self).nr_few,
-            r is None ==> final(self).nr_few == 0,
+            r ==> final(self).nr_few < old(self).nr_few,
+            !r ==> final(self).nr_few == 0,
             final(self).used == old(self).used,
             final(self).full == old(self).full,
         no_unwind
@@ -429,7 +423,7 @@ impl<C: PageTableConfig> Hoard<C> {
             use_type_invariant(&*self);
         }
         if self.nr_few == 0 {
-            return None;
+            return false;
         }
         let n = self.nr_few - 1;
         self.nr_few = n;
@@ -439,7 +433,8 @@ impl<C: PageTableConfig> Hoard<C> {
             assert(keeps::<C>(self.few@[n as int], self.few_toks@, n as int));
             tok = self.few_toks.borrow_mut().tracked_remove(n as int);
         }
-        Some(decode::<C>(word, Tracked(tok)))
+        drop_word::<C>(word, Tracked(tok));
+        true
     }
 }
 
@@ -451,9 +446,8 @@ impl<C: PageTableConfig> Hoard<C> {
             final(self).sound(),
         no_unwind
     {
-        // Each is dropped.
         if self.used == 0 {
-            while let Some(_item) = self.pop_few()
+            while self.drop_one_of_few()
                 ensures
                     self.nr_few == 0,
                 decreases self.nr_few,
@@ -474,7 +468,7 @@ impl<C: PageTableConfig> Hoard<C> {
             final(self).nr_few == 0,
         no_unwind
     {
-        while self.pop().is_some()
+        while self.drop_one()
             ensures
                 self.nr_few == 0,
             decreases self.size(),
