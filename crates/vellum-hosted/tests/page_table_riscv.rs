@@ -330,6 +330,31 @@ fn a_handler_notes_what_hardware_leaves_to_it() {
     });
 }
 
+/// A page that is mapped for an access does not fault a second time.
+#[test]
+fn an_access_is_noted_with_the_mapping() {
+    on_machine(|| {
+        let hart = Hart::BASE.in_mode(Mode::User);
+        let table = PageTable::<User<Sv39, Base>>::new().unwrap();
+        let frame = user_frame();
+        let (range, pa) = (Vaddr(0x4000)..Vaddr(0x5000), frame.start_paddr());
+        let mut cursor = table.cursor_mut(range.clone()).unwrap();
+        for (right, access, noted) in [
+            (Access::RW, AccessType::Write, ALL_NOTED),
+            (Access::RW, AccessType::Read, AccessedDirty { accessed: true, dirty: false }),
+            (Access::R, AccessType::Write, UNUSED),
+        ] {
+            let item = MappedItem::new(frame.clone(), PageProperty::user(right));
+            assert!(cursor.map_accessed(item, access).is_ok());
+            cursor.jump(range.start).unwrap();
+            assert_eq!(cursor.query().unwrap().ad, noted);
+            let permitted = right.permits(access);
+            let expected = if permitted { Ok(pa) } else { Err(Fault::Forbidden) };
+            assert_eq!(hart.access::<Sv39>(table.root_paddr(), range.start, access), expected);
+        }
+    });
+}
+
 #[test]
 fn a_hart_notes_accesses_where_it_can() {
     on_machine(|| {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use vellum::io::UntypedMem;
 use vellum::kspace::LINEAR_MAP;
-use vellum::space::{Access, MappedItem, PageProperty, VmSpace};
+use vellum::space::{Access, AccessType, CursorMut, MappedItem, PageProperty, VmSpace};
 use vellum::tlb::{self, FOLD_LIMIT, TlbFlushOp, testing};
 use vellum_hosted::Machine;
 use vellum_machine::addr::{PAGE_SIZE, Vaddr};
@@ -254,8 +254,9 @@ fn all_flush_for_all_at_once() {
 
 /// The other processor joins and leaves all the time; whenever it is in, it must not see a page that was
 /// replaced.
-#[test]
-fn activation_races_with_shootdown() {
+/// One processor activates and leaves the space, while another replaces its page: of pages that were written the entry
+/// is stored to, and not exchanged.
+fn activation_races(map: fn(&mut CursorMut<'_>, MappedItem)) {
     with_machine(|machine| {
         let space = one_page(machine, Access::RW);
         let other = machine.run_on(cpu(0), || VmSpace::new().unwrap());
@@ -278,7 +279,7 @@ fn activation_races_with_shootdown() {
                     let frame = user_frame();
                     frame.writer().write_val(&round).unwrap();
                     let mut cursor = space.cursor_mut(pages(0..1)).unwrap();
-                    cursor.map(MappedItem::new(frame, PageProperty::user(Access::R))).unwrap();
+                    map(&mut cursor, MappedItem::new(frame, PageProperty::user(Access::RW)));
                     drop(cursor);
                     current.store(round, Ordering::SeqCst);
                 }
@@ -286,6 +287,16 @@ fn activation_races_with_shootdown() {
             });
         });
     });
+}
+
+#[test]
+fn activation_races_with_shootdown() {
+    activation_races(|cursor, item| cursor.map(item).unwrap());
+}
+
+#[test]
+fn activation_races_with_shootdown_of_written_pages() {
+    activation_races(|cursor, item| cursor.map_accessed(item, AccessType::Write).unwrap());
 }
 
 #[test]

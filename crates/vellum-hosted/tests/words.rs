@@ -2,11 +2,12 @@
 #![allow(unsafe_code, reason = "reaches words that belong to the tests")]
 mod common;
 
-use common::{A, AREA, P, Tables, U, config, get, machine, set};
+use common::{A, AREA, P, Tables, U, W, config, get, machine, set};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
 use vellum_machine::cpu::CpuId;
 use vellum_machine::page::{self, WORDS_PER_PAGE};
+use vellum_machine::ptword::WalkerFormat;
 use vellum_machine::{ptword, tlb, user};
 use vstd::prelude::{Ghost, Tracked};
 
@@ -124,7 +125,8 @@ fn a_word_that_leads_nowhere_is_stored_to_while_a_walker_tries() {
                 assert_eq!(get(leaf), 0, "something was noted in a word that leads nowhere");
                 // SAFETY: the frame belongs to the tests, the index is below 512, and the word is zero.
                 unsafe {
-                    ptword::store_absent::<ptword::Native>(node, i, mapped, Ghost::assume_new(), ghost())
+                    let ghosts = (Ghost::assume_new(), Ghost::assume_new());
+                    ptword::store_quiet::<ptword::Native>(node, i, mapped, ghosts.0, ghosts.1, ghost())
                 };
                 wait_until(|| get(leaf) == mapped | A);
                 // SAFETY: as before.
@@ -141,6 +143,54 @@ fn a_word_that_leads_nowhere_is_stored_to_while_a_walker_tries() {
                 tlb::flush_addr(VA);
                 let _ = user::load_u64(VA);
                 tries.fetch_add(1, Ordering::SeqCst);
+            }
+            assert!(changer.join().unwrap().is_ok());
+        });
+    });
+}
+
+#[test]
+fn a_word_in_which_all_is_noted_is_stored_to_while_a_walker_writes() {
+    const VA: Vaddr = Vaddr(0x40_0000);
+    const D: u64 = 1 << 6;
+    assert!(ptword::X86_64::settled(P | A | D) && ptword::RiscV::<ptword::Base>::settled(0xcf));
+    assert!([P, P | A, P | D].iter().all(|&word| !ptword::X86_64::settled(word)));
+    assert!([0xf, 0x4f, 0x8f].iter().all(|&word| !ptword::RiscV::<ptword::Base>::settled(word)));
+    let machine = machine(config());
+    machine.run_on(CpuId::BOOT, || {
+        let tables = Tables::new();
+        let leaf = tables.page(VA, 1, P | W | U);
+        let (node, i) = (Paddr(leaf.0 & !(PAGE_SIZE - 1)), leaf.0 % PAGE_SIZE / 8);
+        let noted = get(leaf) | A | D;
+        set(leaf, noted);
+        tables.activate();
+        let (writes, over) = (AtomicU64::new(0), AtomicBool::new(false));
+        let store = |v| {
+            let ghosts = (Ghost::assume_new(), Ghost::assume_new());
+            // SAFETY: the frame belongs to the tests, the index is below 512, and the word is zero or has both bits.
+            unsafe { ptword::store_quiet::<ptword::Native>(node, i, v, ghosts.0, ghosts.1, ghost()) };
+        };
+        let change = || {
+            for _ in 0..200 {
+                let now = writes.load(Ordering::SeqCst);
+                wait_until(|| writes.load(Ordering::SeqCst) > now + 1);
+                assert_eq!(get(leaf), noted, "something was written to a word in which all is noted");
+                store(0);
+                (0..100).for_each(|_| assert_eq!(get(leaf), 0, "the walker wrote what it had read before"));
+                store(noted);
+            }
+        };
+        std::thread::scope(|scope| {
+            let changer = scope.spawn(|| {
+                let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(change));
+                over.store(true, Ordering::SeqCst);
+                outcome
+            });
+            while !over.load(Ordering::SeqCst) {
+                tlb::flush_addr(VA);
+                if user::store_u64(VA, 7).is_ok() {
+                    writes.fetch_add(1, Ordering::SeqCst);
+                }
             }
             assert!(changer.join().unwrap().is_ok());
         });

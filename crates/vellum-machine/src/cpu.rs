@@ -306,11 +306,11 @@ impl CpuSetWord {
         self.set.remove(cpu);
     }
 
-    /// [`AtomicCpuSet::load_after_exchange`].
+    /// [`AtomicCpuSet::load`], or [`AtomicCpuSet::load_after_exchange`] where exchanges changed what others may go by.
     #[inline(always)]
     #[verifier::external_body]
     #[verifier::atomic]
-    pub fn load_after_exchange(&self, Tracked(perm): Tracked<&PermissionU64>) -> (r: CpuSet)
+    pub fn load_after(&self, change: Change, Tracked(perm): Tracked<&PermissionU64>) -> (r: CpuSet)
         requires
             perm@.patomic == self.id(),
         ensures
@@ -318,8 +318,20 @@ impl CpuSetWord {
         opens_invariants none
         no_unwind
     {
-        self.set.load_after_exchange()
+        match change {
+            Change::Exchange => self.set.load_after_exchange(),
+            Change::Store => self.set.load(),
+        }
     }
+}
+
+/// How words that others may go by were changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Structural)]
+pub enum Change {
+    /// All by exchanges, which on x86-64 are fences.
+    Exchange,
+    /// Some by stores.
+    Store,
 }
 
 /// Keeps the code that holds it on the processor it runs on.
@@ -547,15 +559,15 @@ impl AtomicCpuSet {
         CpuSet(self.0.load(Ordering::SeqCst))
     }
 
-    /// As [`load`](Self::load), for a caller whose writes that matter were exchanges: words of page tables that others may go
-    /// by are changed by nothing else.
+    /// As [`load`](Self::load), for a caller whose writes that matter were exchanges, as most words of page tables that others
+    /// may go by are changed.
     #[inline(always)]
     pub fn load_after_exchange(&self) -> CpuSet {
         // SeqCst: as in `load`. On x86-64 the exchange was the fence (Intel SDM vol. 3, section 10.2.3.9), and only the
         // compiler is to be held.
-        #[cfg(any(loom, not(target_arch = "x86_64")))]
+        #[cfg(not(target_arch = "x86_64"))]
         fence(Ordering::SeqCst);
-        #[cfg(not(any(loom, not(target_arch = "x86_64"))))]
+        #[cfg(target_arch = "x86_64")]
         core::sync::atomic::compiler_fence(Ordering::SeqCst);
         CpuSet(self.0.load(Ordering::SeqCst))
     }

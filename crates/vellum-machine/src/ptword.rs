@@ -2,7 +2,8 @@
 //!
 //! The walker reads these words at any time and sets accessed and dirty bits in them at any time, so a word is
 //! known up to those bits alone, and a word that the walker may reach is replaced by a swap or a
-//! compare-and-swap: a plain store could lose what hardware noted. (In a word that leads nowhere it notes nothing.) Which bits those are is the [`WalkerFormat`]'s.
+//! compare-and-swap: a plain store could lose what hardware noted. But in a word that leads nowhere it notes nothing, and
+//! in one in which all is noted it has nothing left to note: such a word is [settled](WalkerFormat::settled), and is stored to. Which bits those are is the [`WalkerFormat`]'s.
 #![expect(unsafe_code, reason = "the words of a frame are reached through a raw pointer into the linear map")]
 use crate::addr::Paddr;
 use crate::model::WalkerShape;
@@ -32,11 +33,20 @@ verus! {
 ///
 /// A walker that reads words of this format
 ///
-/// 1. changes no bit of a word but those of `noted`,
+/// 1. changes no bit of a word but those of `noted`, sets them and clears none, and does so in one step with looking at the
+///    rest of the word,
 /// 2. makes of a word what `step` says.
 pub unsafe trait WalkerFormat: Send + Sync + 'static {
     /// The bits of a word that the walker may set at any time; it does not depend on those bits.
     spec fn noted(e: u64) -> u64;
+
+    /// Says that all is noted in the word of a page: the walker changes it no more.
+    fn settled(e: u64) -> (r: bool)
+        ensures
+            r ==> Self::noted(e) & !e == 0,
+        opens_invariants none
+        no_unwind
+    ;
 
     /// What the walker makes of a word of a node of level `l`.
     spec fn step(e: u64, l: nat, shape: WalkerShape) -> Step;
@@ -45,10 +55,17 @@ pub unsafe trait WalkerFormat: Send + Sync + 'static {
 /// Words of x86-64, of any number of levels.
 pub struct X86_64;
 
-// SAFETY: accessed and dirty, bits 5 and 6 (Intel SDM vol. 3, section 5.8); the model is that of section 5.5.4.
+// SAFETY: accessed and dirty, bits 5 and 6, which are set where they are clear (Intel SDM vol. 3, section 5.8), by locked
+// cycles (section 10.1.2.1); the model is that of section 5.5.4.
 unsafe impl WalkerFormat for X86_64 {
     open spec fn noted(e: u64) -> u64 {
         0x60
+    }
+
+    #[inline(always)]
+    fn settled(e: u64) -> bool {
+        assert(e & 0x60 == 0x60 ==> 0x60 & !e == 0) by (bit_vector);
+        e & 0x60 == 0x60
     }
 
     open spec fn step(e: u64, l: nat, shape: WalkerShape) -> Step {
@@ -86,11 +103,17 @@ impl Extensions for SvpbmtSvadu {
 /// Words of RISC-V with 64 bits: Sv39, Sv48 and Sv57, of harts with the extensions `X`.
 pub struct RiscV<X>(PhantomData<X>);
 
-// SAFETY: A and D, bits 6 and 7, in words that are not links, where hardware sets them at all; the model is that of the
-// RISC-V privileged specification, section 4.3.2.
+// SAFETY: A and D, bits 6 and 7, in words that are not links, where hardware sets them at all, by a compare-and-swap on the word
+// that was read; the model is that of the RISC-V privileged specification, section 4.3.2.
 unsafe impl<X: Extensions> WalkerFormat for RiscV<X> {
     open spec fn noted(e: u64) -> u64 {
         if e & 0xe == 0 { 0 } else { 0xc0 }
+    }
+
+    #[inline(always)]
+    fn settled(e: u64) -> bool {
+        assert(e & 0xc0 == 0xc0 ==> 0xc0 & !e == 0 && 0 & !e == 0) by (bit_vector);
+        e & 0xc0 == 0xc0
     }
 
     open spec fn step(e: u64, l: nat, shape: WalkerShape) -> Step {
@@ -104,6 +127,11 @@ pub type Native = crate::arch::imp::Native;
 /// Equal up to what the walker may have set.
 pub open spec fn same_word<F: WalkerFormat>(a: u64, b: u64) -> bool {
     a & !F::noted(b) == b & !F::noted(b)
+}
+
+/// The walker has noted all that it may.
+pub open spec fn all_noted<F: WalkerFormat>(e: u64) -> bool {
+    F::noted(e) & !e == 0
 }
 
 #[verifier::external]
@@ -184,30 +212,34 @@ pub unsafe fn store_unreachable(pa: Paddr, i: usize, v: u64, Tracked(perm): Trac
     word(pa, i).store(v, Ordering::Relaxed)
 }
 
-/// Writes a word from which the walker goes nowhere, so that it notes nothing in it.
+/// Writes a word in which the walker notes nothing: it goes nowhere from it, or all is noted. Unlike an exchange, it is no fence.
 ///
 /// # Safety
 ///
 /// 1. The caller has the permission of the frame at `pa` (the stable compiler does not see it), and `i` is below 512.
-/// 2. Walkers that read the frame read it in format `F`, as a node of this level of a tree of this shape, and do not go
-///    anywhere from the word.
+/// 2. Walkers that read the frame read it in format `F`, as a node of this level of a tree of this shape.
+/// 3. They go nowhere from the word; or `seen` was read from it since software wrote it last, and all is noted in that.
 // Release: publishes what was written before it, as `swap`. It cannot tear, and nobody else writes the word: software has
-// its permission, and walkers note what they do in words that they go by.
+// its permission, and walkers note what they do in words that they go by, where it is not noted yet.
 #[inline(always)]
 #[verifier::external_body]
 #[verifier::atomic]
-pub unsafe fn store_absent<F: WalkerFormat>(
+pub unsafe fn store_quiet<F: WalkerFormat>(
     pa: Paddr,
     i: usize,
     v: u64,
     Ghost(read_as): Ghost<(nat, WalkerShape)>,
+    Ghost(seen): Ghost<u64>,
     Tracked(perm): Tracked<&mut PagePerm>,
 )
     requires
         old(perm).pa() == pa,
         old(perm).exclusive(),
         i < 512,
-        F::step(old(perm).words()[i as int], read_as.0, read_as.1) is Fault,
+        ({
+            let word = old(perm).words()[i as int];
+            F::step(word, read_as.0, read_as.1) is Fault || same_word::<F>(seen, word) && all_noted::<F>(seen)
+        }),
     ensures
         final(perm).pa() == pa,
         final(perm).exclusive(),
@@ -241,7 +273,11 @@ pub unsafe fn swap<F: WalkerFormat>(pa: Paddr, i: usize, v: u64, Tracked(perm): 
     opens_invariants none
     no_unwind
 {
-    word(pa, i).swap(v, Ordering::AcqRel)
+    let r = word(pa, i).swap(v, Ordering::AcqRel);
+    // Loom does not know that an exchange is a fence on x86-64, on which `AtomicCpuSet::load_after_exchange` relies.
+    #[cfg(loom)]
+    crate::primitive::fence(Ordering::SeqCst);
+    r
 }
 
 /// Replaces a word if it is still `cur` to the bit.

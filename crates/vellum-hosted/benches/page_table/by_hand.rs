@@ -3,7 +3,7 @@
 use crate::MEMORY;
 use crate::contestants::Table;
 use crate::frames::{Frames, alloc_node, dealloc_node, pointer};
-use crate::rows::{GIB, HUGE};
+use crate::rows::{GIB, HUGE, Noted};
 use spin::mutex::SpinMutex;
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -16,6 +16,8 @@ const TABLE: u64 = 0x7;
 const READ_ONLY: u64 = 0x5;
 const READ_WRITE: u64 = 0x7;
 const LEAF_2M: u64 = 0x87;
+/// Accessed and dirty: in a word with both, hardware notes nothing any more.
+const BOTH: u64 = 0x60;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
 /// What stands for the metadata of a frame: a count, and the lock of a node.
@@ -137,6 +139,24 @@ fn by_node(pages: Range<usize>) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
+fn leaf(paddr: Paddr, noted: Noted) -> u64 {
+    let bits = match noted {
+        Noted::Nothing => 0,
+        Noted::Both => BOTH,
+    };
+    paddr.0 as u64 | READ_WRITE | bits
+}
+
+/// Takes an entry out, with what hardware notes until then.
+fn take(word: &AtomicU64) -> u64 {
+    let old = word.load(Ordering::Acquire);
+    if old & BOTH == BOTH {
+        word.store(0, Ordering::Release);
+        return old;
+    }
+    word.swap(0, Ordering::AcqRel)
+}
+
 impl Table for ByHand<'_> {
     type Item = Counted;
 
@@ -169,10 +189,10 @@ impl Table for ByHand<'_> {
         }
     }
 
-    fn map(&self, page: usize, item: Counted) {
-        let leaf = self.level_2(page).child_or_new(page / HUGE);
-        let _locked = leaf.lock();
-        leaf.word(page).store(item.paddr().0 as u64 | READ_WRITE, Ordering::Release);
+    fn map(&self, page: usize, item: Counted, noted: Noted) {
+        let node = self.level_2(page).child_or_new(page / HUGE);
+        let _locked = node.lock();
+        node.word(page).store(leaf(item.paddr(), noted), Ordering::Release);
         std::mem::forget(item);
     }
 
@@ -182,7 +202,7 @@ impl Table for ByHand<'_> {
             let locked = leaf.lock();
             let whole = part.len() == HUGE;
             for page in part.clone() {
-                let word = leaf.word(page).swap(0, Ordering::AcqRel);
+                let word = take(leaf.word(page));
                 keep(Counted(slot_of(Paddr((word & ADDRESS) as usize))));
             }
             drop(locked);
@@ -200,6 +220,10 @@ impl Table for ByHand<'_> {
             for page in part {
                 let word = leaf.word(page);
                 let mut old = word.load(Ordering::Relaxed);
+                if old & BOTH == BOTH {
+                    word.store(old & !READ_WRITE | READ_ONLY, Ordering::Release);
+                    continue;
+                }
                 while let Err(now) = word.compare_exchange_weak(
                     old,
                     old & !READ_WRITE | READ_ONLY,
@@ -216,12 +240,12 @@ impl Table for ByHand<'_> {
         self.leaf(page)?.child(page).map(|Node(paddr)| paddr)
     }
 
-    fn pair(&self, page: usize, item: Counted) -> Option<Counted> {
-        let leaf = self.level_2(page).child_or_new(page / HUGE);
-        let locked = leaf.lock();
-        leaf.word(page).store(item.paddr().0 as u64 | READ_WRITE, Ordering::Release);
+    fn pair(&self, page: usize, item: Counted, noted: Noted) -> Option<Counted> {
+        let node = self.level_2(page).child_or_new(page / HUGE);
+        let locked = node.lock();
+        node.word(page).store(leaf(item.paddr(), noted), Ordering::Release);
         std::mem::forget(item);
-        let word = leaf.word(page).swap(0, Ordering::AcqRel);
+        let word = take(node.word(page));
         drop(locked);
         flush(Vaddr(page * PAGE_SIZE));
         Some(Counted(slot_of(Paddr((word & ADDRESS) as usize))))
@@ -239,7 +263,7 @@ impl Table for ByHand<'_> {
         let node = self.level_2(first);
         let _locked = node.lock();
         for n in 0..count {
-            std::hint::black_box(node.word(first / HUGE + n).swap(0, Ordering::AcqRel));
+            std::hint::black_box(take(node.word(first / HUGE + n)));
         }
     }
 
@@ -318,7 +342,7 @@ impl Table for Raw<'_> {
         }
     }
 
-    fn map(&self, page: usize, item: Paddr) {
+    fn map(&self, page: usize, item: Paddr, _noted: Noted) {
         self.words[page].store(item.0 as u64 | READ_WRITE, Ordering::Relaxed);
     }
 
@@ -340,7 +364,7 @@ impl Table for Raw<'_> {
         (word != 0).then_some(Paddr((word & ADDRESS) as usize))
     }
 
-    fn pair(&self, page: usize, item: Paddr) -> Option<Paddr> {
+    fn pair(&self, page: usize, item: Paddr, _noted: Noted) -> Option<Paddr> {
         let word = &self.words[page];
         word.store(item.0 as u64 | READ_WRITE, Ordering::Relaxed);
         let item = Paddr((word.load(Ordering::Relaxed) & ADDRESS) as usize);

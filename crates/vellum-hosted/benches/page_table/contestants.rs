@@ -7,7 +7,8 @@
 //!   that is taken for each call for two. They count neither frames nor readers, never give nodes back, and lose what
 //!   the walker notes between their load and their store. So they are compared where counts are moved.
 //! - **by hand**: a loop that does what must be done, and no more: one walk and one lock per node, a store per page that
-//!   is mapped, a swap per page that is unmapped, a compare-and-swap per page that is protected, and where counts are
+//!   is mapped, a swap per page that is unmapped, a compare-and-swap per page that is protected (a store for either where
+//!   both bits are noted, so that hardware has nothing left to note), and where counts are
 //!   changed one locked instruction each. It is no peer: it checks nothing, and its nodes are not safe to read
 //!   while they go.
 //! - **raw**: stores to words that are found by an index, with neither lock nor walk: the floor.
@@ -16,7 +17,7 @@
 use crate::by_hand::{ByHand, Raw};
 use crate::frames::Frames;
 use crate::peers::{Alone, Locked, Peer, aarch64::Aarch64, multiarch::Multiarch, x86::X86};
-use crate::rows::{Counts, Effort, Row, Work, run};
+use crate::rows::{Counts, Effort, Noted, Row, Work, run};
 use crate::shared::threads::{Outcome, until_met};
 use crate::vellum_tables::{Space, VellumTable};
 use std::ops::Range;
@@ -36,8 +37,8 @@ pub trait Table: Sync {
     fn run(&self, frames: Range<usize>) -> Self::Run;
     /// Maps them from a page on, where nothing is mapped.
     fn map_range(&self, first: usize, run: Self::Run);
-    /// Maps an item where nothing is mapped.
-    fn map(&self, page: usize, item: Self::Item);
+    /// Maps an item where nothing is mapped. Peers note nothing.
+    fn map(&self, page: usize, item: Self::Item, noted: Noted);
     /// Unmaps pages. What was mapped is given to `keep`.
     fn unmap(&self, pages: Range<usize>, keep: impl FnMut(Self::Item));
     /// Unmaps pages, and gives up what was mapped.
@@ -49,7 +50,7 @@ pub trait Table: Sync {
     /// Finds what is mapped.
     fn query(&self, page: usize) -> Option<Paddr>;
     /// Maps and unmaps a page under one lock. The item comes back unless the table gives it up.
-    fn pair(&self, page: usize, item: Self::Item) -> Option<Self::Item>;
+    fn pair(&self, page: usize, item: Self::Item, noted: Noted) -> Option<Self::Item>;
     /// Maps so many pages of 2 MiB from a base page on.
     fn map_huge(&self, _first: usize, _count: usize) {
         unreachable!("it does not take part")

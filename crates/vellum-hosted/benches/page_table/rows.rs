@@ -42,20 +42,35 @@ pub enum Counts {
     None,
 }
 
+/// What is noted in pages when they are mapped, or is until they are changed or unmapped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Noted {
+    /// Nothing: hardware could note something at any time.
+    Nothing,
+    /// That they were accessed and written, as a handler of page faults notes it.
+    Both,
+}
+
 /// Work for some threads.
 #[derive(Clone, Copy)]
 pub struct Row {
     pub work: Work,
     pub counts: Counts,
+    pub noted: Noted,
     pub threads: usize,
 }
 
 const fn row(work: Work, counts: Counts, threads: usize) -> Row {
-    Row { work, counts, threads }
+    Row { work, counts, noted: Noted::Nothing, threads }
+}
+
+/// The row with pages that were written.
+const fn written(work: Work, counts: Counts, threads: usize) -> Row {
+    Row { work, counts, noted: Noted::Both, threads }
 }
 
 /// For each work the row of one thread and then that of two, where there is one.
-pub const ROWS: [Row; 33] = [
+pub const ROWS: [Row; 43] = [
     row(Work::MapRange, Counts::Moved, 1),
     row(Work::MapRange, Counts::Moved, 2),
     row(Work::MapRange, Counts::Changed, 1),
@@ -66,18 +81,28 @@ pub const ROWS: [Row; 33] = [
     row(Work::UnmapRange, Counts::Changed, 2),
     row(Work::ProtectRange, Counts::None, 1),
     row(Work::ProtectRange, Counts::None, 2),
+    written(Work::ProtectRange, Counts::None, 1),
+    written(Work::ProtectRange, Counts::None, 2),
     row(Work::Query, Counts::None, 1),
     row(Work::Query, Counts::None, 2),
     row(Work::Pair, Counts::Moved, 1),
     row(Work::Pair, Counts::Moved, 2),
+    written(Work::Pair, Counts::Moved, 1),
+    written(Work::Pair, Counts::Moved, 2),
     row(Work::Pair, Counts::Changed, 1),
     row(Work::Pair, Counts::Changed, 2),
+    written(Work::Pair, Counts::Changed, 1),
+    written(Work::Pair, Counts::Changed, 2),
     row(Work::MapOne, Counts::Moved, 1),
     row(Work::MapOne, Counts::Moved, 2),
     row(Work::UnmapOne, Counts::Moved, 1),
     row(Work::UnmapOne, Counts::Moved, 2),
+    written(Work::UnmapOne, Counts::Moved, 1),
+    written(Work::UnmapOne, Counts::Moved, 2),
     row(Work::UnmapOne, Counts::Changed, 1),
     row(Work::UnmapOne, Counts::Changed, 2),
+    written(Work::UnmapOne, Counts::Changed, 1),
+    written(Work::UnmapOne, Counts::Changed, 2),
     row(Work::RandomMap, Counts::Moved, 1),
     row(Work::RandomMap, Counts::Moved, 2),
     row(Work::RandomMap, Counts::Changed, 1),
@@ -107,11 +132,16 @@ impl Row {
             Work::UnmapHuge => "unmap 2 MiB",
             Work::Shootdown => "pair, one remote CPU",
         };
-        match self.counts {
-            Counts::Moved => format!("{work}, counts moved"),
-            Counts::Changed => format!("{work}, counted"),
-            Counts::None => work.to_owned(),
-        }
+        let pages = match self.noted {
+            Noted::Nothing => "",
+            Noted::Both => ", written",
+        };
+        let counts = match self.counts {
+            Counts::Moved => ", counts moved",
+            Counts::Changed => ", counted",
+            Counts::None => "",
+        };
+        format!("{work}{pages}{counts}")
     }
 
     /// Whether it is about a whole range of base pages, which a loop by hand can do as well.
@@ -190,7 +220,7 @@ impl Effort {
 /// Does the work of a row once.
 pub fn run<T: Table>(table: &T, frames: &Frames, machine: &Machine, row: Row, effort: Effort) -> Outcome {
     if row.work == Work::Shootdown {
-        return shootdown(table, machine, effort);
+        return shootdown(table, machine, row, effort);
     }
     threads::run(machine, row.threads, |cpu, gate| Turn { table, frames, gate, row, effort, cpu }.work())
 }
@@ -257,7 +287,10 @@ impl<T: Table> Turn<'_, T> {
     }
 
     fn protect_range(&self) -> Part {
-        let (pages, _) = self.mapped_range();
+        let (pages, frames) = self.range();
+        for (page, frame) in pages.clone().zip(frames) {
+            self.table.map(page, self.table.item(frame), self.row.noted);
+        }
         self.gate.timed(pages.len(), || self.table.protect(pages))
     }
 
@@ -274,10 +307,9 @@ impl<T: Table> Turn<'_, T> {
 
     fn pair(&self) -> Part {
         let page = self.cpu.index() * HUGE;
-        self.table.map(page + 1, self.table.item(self.cpu.index()));
+        self.table.map(page + 1, self.table.item(self.cpu.index()), self.row.noted);
         let frame = self.cpu.index() + 16;
-        self.gate
-            .timed(self.effort.pairs, || pairs(self.table, page, frame, self.row.counts, self.effort.pairs))
+        self.gate.timed(self.effort.pairs, || pairs(self.table, page, frame, self.row, self.effort.pairs))
     }
 
     /// The thread's pages of a range, and their frames.
@@ -300,21 +332,21 @@ impl<T: Table> Turn<'_, T> {
         if self.row.counts == Counts::Changed {
             return self.gate.timed(pages.len(), || {
                 for &(page, frame) in &pages {
-                    self.table.map(page, self.table.item(frame));
+                    self.table.map(page, self.table.item(frame), self.row.noted);
                 }
             });
         }
         let items: Vec<_> = pages.iter().map(|&(page, frame)| (page, self.table.item(frame))).collect();
         self.gate.timed(pages.len(), || {
             for (page, item) in items {
-                self.table.map(page, item);
+                self.table.map(page, item, self.row.noted);
             }
         })
     }
 
     fn unmap_each(&self, pages: Vec<(usize, usize)>) -> Part {
         for &(page, frame) in &pages {
-            self.table.map(page, self.table.item(frame));
+            self.table.map(page, self.table.item(frame), self.row.noted);
         }
         if self.row.counts == Counts::Changed {
             return self.gate.timed(pages.len(), || {
@@ -342,19 +374,19 @@ impl<T: Table> Turn<'_, T> {
 }
 
 /// Maps and unmaps a page again and again.
-fn pairs<T: Table>(table: &T, page: usize, frame: usize, counts: Counts, times: usize) {
-    if counts == Counts::Changed {
-        (0..times).for_each(|_| drop(table.pair(black_box(page), table.item(frame))));
+fn pairs<T: Table>(table: &T, page: usize, frame: usize, row: Row, times: usize) {
+    if row.counts == Counts::Changed {
+        (0..times).for_each(|_| drop(table.pair(black_box(page), table.item(frame), row.noted)));
         return;
     }
     let mut item = table.item(frame);
     for _ in 0..times {
-        item = table.pair(black_box(page), item).expect("the item comes back");
+        item = table.pair(black_box(page), item, row.noted).expect("the item comes back");
     }
 }
 
 /// The pair with the other processor using the table.
-fn shootdown<T: Table>(table: &T, machine: &Machine, effort: Effort) -> Outcome {
+fn shootdown<T: Table>(table: &T, machine: &Machine, row: Row, effort: Effort) -> Outcome {
     let done = AtomicBool::new(false);
     let both = Gate::new(2);
     machine.scope(|scope| {
@@ -368,10 +400,9 @@ fn shootdown<T: Table>(table: &T, machine: &Machine, effort: Effort) -> Outcome 
         });
         let here = scope.spawn(CpuId::BOOT, || {
             table.activate();
-            table.map(1, table.item(0));
+            table.map(1, table.item(0), row.noted);
             both.pass();
-            let part = Gate::new(1)
-                .timed(effort.shootdowns, || pairs(table, 0, 16, Counts::Changed, effort.shootdowns));
+            let part = Gate::new(1).timed(effort.shootdowns, || pairs(table, 0, 16, row, effort.shootdowns));
             done.store(true, Ordering::Release);
             table.deactivate();
             part

@@ -1,13 +1,13 @@
 //! Vellum's tables.
 use crate::contestants::Table;
 use crate::frames::Frames;
-use crate::rows::{GIB, HUGE};
+use crate::rows::{GIB, HUGE, Noted};
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 use vellum::frame::UFrame;
 use vellum::page_table::{
-    Access, FourLevel, Fragment, KernelPtConfig, MappedItem, MappedRange, PageProperty, PageTable,
-    PageTableConfig, Replaced, Untracked, UserPtConfig,
+    Access, AccessType, FourLevel, Fragment, KernelPtConfig, MappedItem, MappedRange, PageProperty,
+    PageTable, PageTableConfig, Replaced, Untracked, UserPtConfig,
 };
 use vellum::space::VmSpace;
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
@@ -36,6 +36,11 @@ fn pages_for(first: usize, run: &MappedRange) -> Range<usize> {
 
 fn read_only(prop: PageProperty) -> PageProperty {
     prop.with_access(Access::R)
+}
+
+#[inline(always)]
+fn nothing_was_there<E>(mapped: Result<Option<Replaced<MappedItem>>, E>) {
+    assert!(matches!(mapped, Ok(None)), "nothing is mapped there yet");
 }
 
 /// A page table of its own, whose translations nobody caches.
@@ -78,9 +83,12 @@ impl Table for VellumTable<'_> {
         cursor.map_range(run, &mut nothing).expect("there is memory");
     }
 
-    fn map(&self, page: usize, frame: UFrame) {
+    fn map(&self, page: usize, frame: UFrame, noted: Noted) {
         let mut cursor = self.table.cursor_mut(vas(0, page..page + 1)).expect("it is a range");
-        assert!(matches!(cursor.map(mapped(frame)), Ok(None)), "nothing is mapped there yet");
+        match noted {
+            Noted::Nothing => nothing_was_there(cursor.map(mapped(frame))),
+            Noted::Both => nothing_was_there(cursor.map_accessed(mapped(frame), AccessType::Write)),
+        }
     }
 
     fn unmap(&self, pages: Range<usize>, mut keep: impl FnMut(UFrame)) {
@@ -114,10 +122,13 @@ impl Table for VellumTable<'_> {
         self.table.translate(vas(0, page..page + 1).start).map(|found| found.paddr)
     }
 
-    fn pair(&self, page: usize, frame: UFrame) -> Option<UFrame> {
+    fn pair(&self, page: usize, frame: UFrame, noted: Noted) -> Option<UFrame> {
         let mut cursor = self.table.cursor_mut(vas(0, page..page + 1)).expect("it is a range");
         let start = cursor.virt_addr();
-        assert!(matches!(cursor.map(mapped(frame)), Ok(None)), "nothing is mapped there yet");
+        match noted {
+            Noted::Nothing => nothing_was_there(cursor.map(mapped(frame))),
+            Noted::Both => nothing_was_there(cursor.map_accessed(mapped(frame), AccessType::Write)),
+        }
         cursor.jump(start).expect("it is in the range");
         let mut out = None;
         let mut keep = |fragment| {
@@ -187,9 +198,12 @@ impl Table for Space<'_> {
         cursor.map_range(run).expect("there is memory");
     }
 
-    fn map(&self, page: usize, frame: UFrame) {
+    fn map(&self, page: usize, frame: UFrame, noted: Noted) {
         let mut cursor = self.space.cursor_mut(vas(0, page..page + 1)).expect("it is a range");
-        cursor.map(mapped(frame)).expect("there is memory");
+        match noted {
+            Noted::Nothing => cursor.map(mapped(frame)).expect("there is memory"),
+            Noted::Both => cursor.map_accessed(mapped(frame), AccessType::Write).expect("there is memory"),
+        }
     }
 
     fn unmap(&self, _pages: Range<usize>, _keep: impl FnMut(UFrame)) {
@@ -212,10 +226,13 @@ impl Table for Space<'_> {
         self.space.translate(vas(0, page..page + 1).start).map(|found| found.paddr)
     }
 
-    fn pair(&self, page: usize, frame: UFrame) -> Option<UFrame> {
+    fn pair(&self, page: usize, frame: UFrame, noted: Noted) -> Option<UFrame> {
         let mut cursor = self.space.cursor_mut(vas(0, page..page + 1)).expect("it is a range");
         let start = cursor.virt_addr();
-        cursor.map(mapped(frame)).expect("there is memory");
+        match noted {
+            Noted::Nothing => cursor.map(mapped(frame)).expect("there is memory"),
+            Noted::Both => cursor.map_accessed(mapped(frame), AccessType::Write).expect("there is memory"),
+        }
         cursor.jump(start).expect("it is in the range");
         assert_eq!(cursor.unmap(PAGE_SIZE), Ok(1));
         None

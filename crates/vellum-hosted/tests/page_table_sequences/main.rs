@@ -18,8 +18,8 @@ use std::time::SystemTime;
 use uses::*;
 use vellum::frame::allocator;
 use vellum::page_table::{
-    AccessedDirty, CursorMut, DetachedNode, FourLevel, Fragment, PageProperty, PageTable, PageTableConfig,
-    PageTableError, TinyTree,
+    AccessType, AccessedDirty, CursorMut, DetachedNode, FourLevel, Fragment, PageProperty, PageTable,
+    PageTableConfig, PageTableError, TinyTree,
 };
 use vellum_machine::addr::{PAGE_SIZE, Vaddr};
 use vellum_machine::cpu::CpuId;
@@ -164,8 +164,12 @@ impl<'a, U: Use> Session<'a, U> {
         let item = U::item(&self.world.frames, random, level, prop);
         let (pa, ..) = U::parts(&item);
         assert_eq!(U::parts(&item), (pa, level, prop));
+        let access = [None, None, Some(AccessType::Read), Some(AccessType::Write)][random.below(4)];
         let mut model = self.world.model();
-        let outcome = self.cursor.map(item);
+        let outcome = match access {
+            None => self.cursor.map(item),
+            Some(access) => self.cursor.map_accessed(item, access),
+        };
         let error = match outcome {
             Err(refused) => {
                 assert_eq!(U::parts(&refused.item), (pa, level, prop));
@@ -177,7 +181,9 @@ impl<'a, U: Use> Session<'a, U> {
                 let found = replaced.map(|replaced| (U::parts(&replaced.item), replaced.ad));
                 assert_eq!(found, old.map(|(_, old)| ((old.pa, old.level, old.prop), old.ad)));
                 assert_eq!(old.map_or(self.at, |(start, _)| start), self.at);
-                model.mapped.insert(self.at, Mapped { level, pa, prop, ad: UNUSED });
+                let permitted = access.filter(|&access| prop.access.permits(access));
+                let ad = permitted.map_or(UNUSED, AccessedDirty::of_access);
+                model.mapped.insert(self.at, Mapped { level, pa, prop, ad });
                 self.world.count(if level == 1 { Event::Mapped } else { Event::MappedHuge });
                 if old.is_some() {
                     self.world.count(Event::Replaced);

@@ -130,7 +130,7 @@ fn put(
         Err(error) => return Err(AreaMapError { error: KVirtAreaError::of(error), item }),
     };
     let ghost (o, before) = (cursor, *shootdown);
-    let mapped = cursor.map_over_to(item, shootdown);
+    let mapped = cursor.map_over_to(item, None, shootdown);
     proof {
         lemma_kept::<_, Fragment<AreaPtConfig>>(before, *shootdown, o.mapped(), cursor.mapped());
         assert(all_kept(*shootdown, o.mapped(), cursor.mapped()));

@@ -329,13 +329,48 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
                 Err(_) => final(self).is_as(*old(self)),
             },
     {
+        self.map_by(item, None)
+    }
+
+    /// Maps an item here and goes past it, as [`map`](Self::map), for an access that is going to be made: what the access
+    /// notes is noted from the start, if the item's property permits it.
+    ///
+    /// For page-fault handlers: the processor need not write the entry when the access is tried again, which takes it
+    /// some hundred cycles, or a second fault where it leaves accessed and dirty bits to the handler. And an entry in which both
+    /// are noted is unmapped and protected by plain stores.
+    ///
+    /// # Errors
+    ///
+    /// As [`map`](Self::map).
+    #[inline(always)]
+    pub fn map_accessed(&mut self, item: C::Item, access: AccessType) -> (r: Result<Option<Replaced<C::Item>>, MapError<C::Item>>)
+        ensures
+            final(self).root() == old(self).root(),
+            match r {
+                Ok(old_item) => final(self).has_replaced(*old(self), old_item),
+                Err(_) => final(self).is_as(*old(self)),
+            },
+    {
+        self.map_by(item, Some(access))
+    }
+
+    /// [`map`](Self::map) or [`map_accessed`](Self::map_accessed).
+    #[inline(always)]
+    pub(crate) fn map_by(&mut self, item: C::Item, access: Option<AccessType>) -> (r: Result<Option<Replaced<C::Item>>, MapError<C::Item>>)
+        ensures
+            final(self).root() == old(self).root(),
+            match r {
+                Ok(old_item) => final(self).has_replaced(*old(self), old_item),
+                Err(_) => final(self).is_as(*old(self)),
+            },
+    {
         let ghost o = *self;
         let ghost what = item;
         let session = self.session.get_mut();
         proof {
             use_type_invariant(&*session);
         }
-        let r = session.map(item);
+        let r = session.map(item, access);
         proof {
             use_type_invariant(&*session);
             if r is Ok {
@@ -371,11 +406,14 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     ///
     /// As [`map`](Self::map); [`PageTableError::Occupied`] for nodes that stay for as long as the table does.
     pub fn map_over(&mut self, item: C::Item, sink: &mut impl FragmentSink<C>) -> Result<(), MapError<C::Item>> {
-        self.map_over_to(item, &mut BySink { sink })
+        self.map_over_to(item, None, &mut BySink { sink })
     }
 
-    /// [`map_over`](Self::map_over), with a word on what becomes of what it replaces.
-    pub(crate) fn map_over_to<K: Keeper<Fragment<C>>>(&mut self, item: C::Item, keeper: &mut K) -> (r: Result<(), MapError<C::Item>>)
+    /// [`map_over`](Self::map_over), for an access if there is one, with a word on what becomes of what it replaces.
+    pub(crate) fn map_over_to<K: Keeper<Fragment<C>>>(&mut self, item: C::Item, access: Option<AccessType>, keeper: &mut K) -> (r: Result<
+        (),
+        MapError<C::Item>,
+    >)
         requires
             has_room::<Fragment<C>, K>(*old(keeper), 1),
         ensures
@@ -384,7 +422,7 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
             keeps_lost::<Fragment<C>, K>(*final(keeper), old(self).mapped(), final(self).mapped()),
     {
         let ghost o = *self;
-        let r = self.session.get_mut().map_over(item, keeper);
+        let r = self.session.get_mut().map_over(item, access, keeper);
         proof {
             if r is Ok {
                 lemma_keeps_lost::<Fragment<C>, K>(*keeper, o.mapped(), self.mapped(), o.at(), self.at());

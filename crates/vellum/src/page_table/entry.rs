@@ -339,6 +339,17 @@ impl AccessedDirty {
         AccessedDirty { accessed: true, dirty: matches!(access, AccessType::Write) }
     }
 
+    /// What is noted in a new mapping of this property that is made for an access: what the access notes, if it is permitted.
+    #[inline(always)]
+    pub(super) fn of_new(access: Option<AccessType>, prop: PageProperty) -> Self
+        no_unwind
+    {
+        match access {
+            Some(access) if prop.access.permits(access) => Self::of_access(access),
+            _ => Self::NONE,
+        }
+    }
+
     /// The other notes all that this does.
     pub open spec fn up_to(self, other: Self) -> bool {
         (self.accessed ==> other.accessed) && (self.dirty ==> other.dirty)

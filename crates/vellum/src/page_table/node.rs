@@ -15,6 +15,9 @@ use super::spec::*;
 use super::world::World;
 use vellum_machine::addr::*;
 use vellum_machine::ptword;
+use vellum_machine::ptword::WalkerFormat;
+#[cfg(verus_keep_ghost)]
+use vellum_machine::ptword::all_noted;
 #[cfg(verus_keep_ghost)]
 use vstd::atomic::*;
 use vstd::invariant::*;
@@ -597,13 +600,14 @@ proof fn lemma_plain_step<C: PageTableConfig>(inst: Nodes::Instance, x0: NodeRes
     }
 }
 
-/// Replaces an entry that is no link by another that is no link, and returns the word that was there with what
+/// Replaces an entry that is no link, and was `seen`, by another that is no link, and returns the word that was there with what
 /// the walker noted until then.
 #[inline(always)]
 pub(super) fn swap<C: PageTableConfig>(
     w: &World,
     pa: usize,
     i: usize,
+    seen: u64,
     v: u64,
     Tracked(r): Tracked<&Nodes::reader>,
     Tracked(t): Tracked<&mut NodeTok>,
@@ -614,12 +618,17 @@ pub(super) fn swap<C: PageTableConfig>(
         old(t).info.value().lo <= i < old(t).info.value().hi,
         !(meaning::<C>(v, old(t).level()) is Table),
         !(meaning::<C>(old(t).words()[i as int], old(t).level()) is Table),
+        same::<C>(seen, old(t).words()[i as int]),
     ensures
         final(t).ok::<C>(*w, *r),
         stepped(*final(t), *old(t), i as int, v, old(t).kids()),
         same::<C>(e, old(t).words()[i as int]),
     no_unwind
 {
+    if FormatOf::<C>::settled(seen) {
+        store::<C>(w, pa, i, v, Ghost(seen), Tracked(r), Tracked(t));
+        return seen;
+    }
     let e;
     let ghost n = t.info.key();
     proof {
@@ -648,13 +657,14 @@ pub(super) fn swap<C: PageTableConfig>(
     e
 }
 
-/// As [`swap`] where the entry is absent, in which the walker notes nothing.
+/// As [`swap`] where the walker notes nothing: the entry is absent, or all is noted in what was seen of it.
 #[inline(always)]
 pub(super) fn store<C: PageTableConfig>(
     w: &World,
     pa: usize,
     i: usize,
     v: u64,
+    Ghost(seen): Ghost<u64>,
     Tracked(r): Tracked<&Nodes::reader>,
     Tracked(t): Tracked<&mut NodeTok>,
 )
@@ -662,9 +672,12 @@ pub(super) fn store<C: PageTableConfig>(
         old(t).ok::<C>(*w, *r),
         old(t).pa() == pa,
         old(t).info.value().lo <= i < old(t).info.value().hi,
-        old(t).level() >= 1,
         !(meaning::<C>(v, old(t).level()) is Table),
-        meaning::<C>(old(t).words()[i as int], old(t).level()) is Absent,
+        !(meaning::<C>(old(t).words()[i as int], old(t).level()) is Table),
+        ({
+            let word = old(t).words()[i as int];
+            (meaning::<C>(word, old(t).level()) is Absent && old(t).level() >= 1) || same::<C>(seen, word) && all_noted::<FormatOf<C>>(seen)
+        }),
     ensures
         final(t).ok::<C>(*w, *r),
         stepped(*final(t), *old(t), i as int, v, old(t).kids()),
@@ -674,7 +687,9 @@ pub(super) fn store<C: PageTableConfig>(
     proof {
         w.lemma_key();
         let word = t.words()[i as int];
-        C::Entry::walker_step(word, word, t.level());
+        if meaning::<C>(word, t.level()) is Absent && t.level() >= 1 {
+            C::Entry::walker_step(word, word, t.level());
+        }
     }
     let ghost read_as = (t.level(), walker_shape::<C::Consts>());
     open_atomic_invariant!(w.invariant_ref() => g => {
@@ -688,8 +703,8 @@ pub(super) fn store<C: PageTableConfig>(
             x.auth.agree(&t.lk.copy);
             lemma_excludes(&mut x.auth, &mut t.lk.copy, &x.content);
         }
-        // SAFETY: the permission of the node's frame is in the invariant, and the entry is absent.
-        unsafe { ptword::store_absent::<FormatOf<C>>(Paddr(pa), i, v, Ghost(read_as), Tracked(&mut x.page)) };
+        // SAFETY: the permission of the node's frame is in the invariant, and the entry is absent, or all is noted in it.
+        unsafe { ptword::store_quiet::<FormatOf<C>>(Paddr(pa), i, v, Ghost(read_as), Ghost(seen), Tracked(&mut x.page)) };
         proof {
             x.auth.update(&mut t.lk.copy, Words { words: x.page.words(), kids: x.kids.value() });
             lemma_plain_step::<C>(w.instance(), x0, x, i as int, v);
@@ -699,7 +714,7 @@ pub(super) fn store<C: PageTableConfig>(
     });
 }
 
-/// As [`swap`], but only if the word is still `cur` to the bit; else says what it is.
+/// As [`swap`], but only if the word is still `cur` to the bit, which was seen; else says what it is.
 #[inline(always)]
 pub(super) fn compare_exchange<C: PageTableConfig>(
     w: &World,
@@ -716,12 +731,17 @@ pub(super) fn compare_exchange<C: PageTableConfig>(
         old(t).info.value().lo <= i < old(t).info.value().hi,
         !(meaning::<C>(v, old(t).level()) is Table),
         !(meaning::<C>(old(t).words()[i as int], old(t).level()) is Table),
+        same::<C>(cur, old(t).words()[i as int]),
     ensures
         final(t).ok::<C>(*w, *r),
         o is Ok ==> stepped(*final(t), *old(t), i as int, v, old(t).kids()),
         o matches Err(e) ==> *final(t) == *old(t) && same::<C>(e, old(t).words()[i as int]),
     no_unwind
 {
+    if FormatOf::<C>::settled(cur) {
+        store::<C>(w, pa, i, v, Ghost(cur), Tracked(r), Tracked(t));
+        return Ok(cur);
+    }
     let o;
     let ghost n = t.info.key();
     let ghost t0 = *t;

@@ -187,20 +187,23 @@ proof fn exchange_leaf(tracked n: &mut NodeTok, i: int, tracked f: Option<LeafTo
     o
 }
 
-/// Replaces an entry that is no link by another that is no link. Returns the word that was there, and what it owned.
+/// Replaces an entry that is no link, and was `seen`, by another that is no link. Returns the word that was there, and what it owned.
 #[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "what was there and what will be, and the tokens")]
 pub fn replace<C: PageTableConfig>(
     g: &Locks,
     Tracked(m): Tracked<&mut Tree>,
     Ghost(k): Ghost<Place>,
     pa: usize,
     i: usize,
+    seen: u64,
     v: u64,
     Tracked(f): Tracked<Option<LeafTok>>,
 ) -> (o: (u64, Tracked<Option<LeafTok>>))
     requires
         g.ok::<C>(*old(m)),
         old(m).dom().contains(k),
+        same::<C>(seen, old(m)[k].words()[i as int]),
         old(m)[k].pa() == pa,
         own_entry(*old(m), k, i as int),
         match meaning::<C>(v, k.0) {
@@ -227,7 +230,7 @@ pub fn replace<C: PageTableConfig>(
         assert(tok_ok::<C>(m[k], k, g.w@, g.reader@));
         assert(entry_ok::<C>(*m, r, k, i as int));
     }
-    let word = swap::<C>(g.w.get(), pa, i, v, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow_mut(k)));
+    let word = swap::<C>(g.w.get(), pa, i, seen, v, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow_mut(k)));
     let tracked o;
     proof {
         C::Entry::noted_is_no_meaning(word, m0[k].words()[i as int], k.0);
@@ -267,7 +270,7 @@ pub fn install<C: PageTableConfig>(
         assert(tok_ok::<C>(m[k], k, g.w@, g.reader@));
         assert(entry_ok::<C>(*m, g.rng(), k, i as int));
     }
-    store::<C>(g.w.get(), pa, i, v, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow_mut(k)));
+    store::<C>(g.w.get(), pa, i, v, Ghost(0), Tracked(g.reader.borrow()), Tracked(m.tracked_borrow_mut(k)));
     proof {
         exchange_leaf(m.tracked_borrow_mut(k), i as int, Some(f));
         assert(m.dom() =~= m0.dom());

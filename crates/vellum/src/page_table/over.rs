@@ -6,7 +6,6 @@ use super::claims::*;
 use super::config::*;
 use super::cursor::*;
 use super::detached::*;
-#[cfg(verus_keep_ghost)]
 use super::entry::*;
 use super::geometry::*;
 use super::keeper::*;
@@ -139,7 +138,7 @@ impl<C: PageTableConfig> Session<C> {
 
     /// Takes out the nodes that are where an item goes, and puts it there.
     #[verifier::exec_allows_no_decreases_clause]
-    fn put_over<S: Keeper<Fragment<C>>>(&mut self, item: C::Item, l: u8, sink: &mut S)
+    fn put_over<S: Keeper<Fragment<C>>>(&mut self, item: C::Item, l: u8, access: Option<AccessType>, sink: &mut S)
         requires
             C::raw(item).1 == l,
             old(self).g.top >= l,
@@ -221,7 +220,8 @@ impl<C: PageTableConfig> Session<C> {
                 },
                 Below::Nothing(f) => {
                     let (pa, level, prop, tok) = C::item_into_raw(item);
-                    let old = put_here::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, n, pa, level, prop, tok, &f, Ghost(m1));
+                    let ad = AccessedDirty::of_new(access, prop);
+                    let old = put_here::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, n, pa, level, prop, ad, tok, &f, Ghost(m1));
                     self.v = v + n;
                     proof {
                         self.lemma_put_over(o, m1, what, old);
@@ -242,7 +242,10 @@ impl<C: PageTableConfig> Session<C> {
         }
     }
 
-    pub(super) fn map_over<S: Keeper<Fragment<C>>>(&mut self, item: C::Item, sink: &mut S) -> (r: Result<(), MapError<C::Item>>)
+    pub(super) fn map_over<S: Keeper<Fragment<C>>>(&mut self, item: C::Item, access: Option<AccessType>, sink: &mut S) -> (r: Result<
+        (),
+        MapError<C::Item>,
+    >)
         requires
             has_room::<Fragment<C>, S>(*old(sink), 1),
         ensures
@@ -271,11 +274,12 @@ impl<C: PageTableConfig> Session<C> {
                     lemma_above::<C>(self.tree@, self.g.rng(), f.l as nat, l as nat, v as nat);
                 }
                 // SAFETY: these are the parts of the item.
-                self.put_over(unsafe { C::item_from_raw(pa, l, prop, tok) }, l, sink);
+                self.put_over(unsafe { C::item_from_raw(pa, l, prop, tok) }, l, access, sink);
                 return Ok(());
             }
         }
-        match self.map_below(pa, l, prop, tok, Ghost(what)) {
+        let ad = AccessedDirty::of_new(access, prop);
+        match self.map_below(pa, l, prop, ad, tok, Ghost(what)) {
             Ok(None) => Ok(()),
             Ok(Some(Replaced { item, ad })) => {
                 let fragment = Fragment::Leaf { va, item, ad };

@@ -66,7 +66,7 @@ pub open spec fn is_put<C: PageTableConfig>(
     &&& o is None ==> g.nothing_in::<C>(m, v as nat, (v + n) as nat)
 }
 
-/// Puts a page where the way down to page `v` ends, which is at the page's level.
+/// Puts a page where the way down to page `v` ends, which is at the page's level. `ad` is noted in it.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "a page, its place, and what is known of it")]
 pub fn put_here<C: PageTableConfig>(
@@ -77,6 +77,7 @@ pub fn put_here<C: PageTableConfig>(
     pa: usize,
     l: u8,
     prop: PageProperty,
+    ad: AccessedDirty,
     tok: Tracked<LeafTok>,
     f: &Found,
     Ghost(m0): Ghost<Tree>,
@@ -113,10 +114,14 @@ pub fn put_here<C: PageTableConfig>(
     let i = entry_index::<C::Consts>(v, l);
     let (es, ee) = entry_range::<C::Consts>(v, l);
     // SAFETY: what an item maps fits.
-    let e = unsafe { C::Entry::leaf(pa, l, prop) };
+    let leaf = unsafe { C::Entry::leaf(pa, l, prop) };
+    let e = C::Entry::with_noted(leaf, C::Entry::note(ad));
+    proof {
+        C::Entry::noted_is_no_meaning(e, leaf, l as nat);
+    }
     let old = match f.pte {
         Pte::Leaf(pa, prop) => {
-            let (word, old_tok) = replace::<C>(g, Tracked(m), Ghost(k), f.pa, i, e, Tracked(Some(tok.get())));
+            let (word, old_tok) = replace::<C>(g, Tracked(m), Ghost(k), f.pa, i, f.word, e, Tracked(Some(tok.get())));
             let tok = Tracked(old_tok.get().tracked_unwrap());
             Some(TakenLeaf { start: v, end: v + n, pa, l, prop, word, tok })
         },
@@ -131,7 +136,7 @@ pub fn put_here<C: PageTableConfig>(
     old
 }
 
-/// Maps `n` pages from page `v` on, where one entry of level `l` covers exactly them.
+/// Maps `n` pages from page `v` on, where one entry of level `l` covers exactly them. `ad` is noted in it.
 #[verifier::exec_allows_no_decreases_clause]
 #[expect(clippy::too_many_arguments, reason = "what an item says, and the tokens")]
 pub fn put<C: PageTableConfig>(
@@ -143,6 +148,7 @@ pub fn put<C: PageTableConfig>(
     pa: usize,
     l: u8,
     prop: PageProperty,
+    ad: AccessedDirty,
     tok: Tracked<LeafTok>,
 ) -> (r: Put)
     requires
@@ -200,7 +206,7 @@ pub fn put<C: PageTableConfig>(
             return Put::Occupied(tok);
         }
         if f.l == l {
-            let old = put_here::<C>(g, Tracked(m), v, n, pa, l, prop, tok, &f, Ghost(m0));
+            let old = put_here::<C>(g, Tracked(m), v, n, pa, l, prop, ad, tok, &f, Ghost(m0));
             proof {
                 near.lemma_stays::<C>(*g, m1, *m);
             }

@@ -432,7 +432,7 @@ fn fill_entry<C: RunConfig>(
     let word = load::<C>(g.w.get(), node, i, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow(k)));
     if let Pte::Leaf(was, was_prop) = C::Entry::decode(word, 1) {
         let tracked t = C::split_run(tok, a, n);
-        let (word, old) = replace::<C>(g, Tracked(m), Ghost(k), node, i, e, Tracked(Some(t)));
+        let (word, old) = replace::<C>(g, Tracked(m), Ghost(k), node, i, word, e, Tracked(Some(t)));
         proof {
             lemma_filled_one::<C>(*g, m0, *m, p as nat, e, a, prop);
         }

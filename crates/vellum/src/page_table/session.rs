@@ -433,12 +433,13 @@ impl<C: PageTableConfig> Session<C> {
         Fragment::Leaf { va, item, ad }
     }
 
-    /// Maps an item: here where nothing is and the locked node has its entry, and else wherever the way down ends.
+    /// Maps an item: here where nothing is and the locked node has its entry, and else wherever the way down ends. What
+    /// `access` notes is noted in it, if it is permitted.
     ///
     /// The first is inlined into callers, and has nothing to give out: an answer with parts that are joined first would be
     /// stored part by part, and whoever takes a lock next waits for each store.
     #[inline(always)]
-    pub(super) fn map(&mut self, item: C::Item) -> (r: Result<Option<Replaced<C::Item>>, MapError<C::Item>>)
+    pub(super) fn map(&mut self, item: C::Item, access: Option<AccessType>) -> (r: Result<Option<Replaced<C::Item>>, MapError<C::Item>>)
         ensures
             final(self).g == old(self).g,
             final(self).put(*old(self), item, r),
@@ -451,6 +452,7 @@ impl<C: PageTableConfig> Session<C> {
         }
         let ghost what = item;
         let (pa, l, prop, tok) = C::item_into_raw(item);
+        let ad = AccessedDirty::of_new(access, prop);
         let v = self.v;
         if l == self.g.top && C::Entry::can_hold(prop) {
             // The size of base pages is a constant.
@@ -458,13 +460,13 @@ impl<C: PageTableConfig> Session<C> {
             if v % n == 0 && n <= self.g.e - v {
                 let f = top_entry::<C>(&self.g, Tracked(self.tree.borrow()), v, l);
                 if f.is_absent() {
-                    self.put_here(&f, n, pa, l, prop, tok, Ghost(what));
+                    self.put_here(&f, n, pa, l, prop, ad, tok, Ghost(what));
                     return Ok(None);
                 }
             }
         }
         // Apart, so that the answer of the quick way is not joined with one that is in memory.
-        match self.map_anywhere(pa, l, prop, tok, Ghost(what)) {
+        match self.map_anywhere(pa, l, prop, ad, tok, Ghost(what)) {
             Ok(None) => Ok(None),
             Ok(Some(replaced)) => Ok(Some(replaced)),
             Err(refused) => Err(refused),
@@ -473,10 +475,15 @@ impl<C: PageTableConfig> Session<C> {
 
     /// [`map`](Self::map), whatever is there.
     #[inline(never)]
-    fn map_anywhere(&mut self, pa: usize, l: u8, prop: PageProperty, tok: Tracked<LeafTok>, Ghost(item): Ghost<C::Item>) -> (r: Result<
-        Option<Replaced<C::Item>>,
-        MapError<C::Item>,
-    >)
+    fn map_anywhere(
+        &mut self,
+        pa: usize,
+        l: u8,
+        prop: PageProperty,
+        ad: AccessedDirty,
+        tok: Tracked<LeafTok>,
+        Ghost(item): Ghost<C::Item>,
+    ) -> (r: Result<Option<Replaced<C::Item>>, MapError<C::Item>>)
         requires
             leaf_fits::<C::Consts>(pa, l as nat),
             C::leaf_ok(tok@, pa, l as nat),
@@ -495,10 +502,10 @@ impl<C: PageTableConfig> Session<C> {
         if l == self.g.top && v % n == 0 && n <= self.g.e - v && C::Entry::can_hold(prop) {
             let f = top_entry::<C>(&self.g, Tracked(self.tree.borrow()), v, l);
             if !f.is_table() {
-                return Ok(self.put_here(&f, n, pa, l, prop, tok, Ghost(item)));
+                return Ok(self.put_here(&f, n, pa, l, prop, ad, tok, Ghost(item)));
             }
         }
-        self.map_below(pa, l, prop, tok, Ghost(item))
+        self.map_below(pa, l, prop, ad, tok, Ghost(item))
     }
 
     /// Maps an item of `n` pages here, where the locked node has its entry, and goes past it; gives out what was mapped before.
@@ -511,6 +518,7 @@ impl<C: PageTableConfig> Session<C> {
         pa: usize,
         l: u8,
         prop: PageProperty,
+        ad: AccessedDirty,
         tok: Tracked<LeafTok>,
         Ghost(item): Ghost<C::Item>,
     ) -> (r: Option<Replaced<C::Item>>)
@@ -541,7 +549,7 @@ impl<C: PageTableConfig> Session<C> {
         }
         let ghost o = *self;
         let v = self.v;
-        let old = put::put_here::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, n, pa, l, prop, tok, f, Ghost(o.tree@));
+        let old = put::put_here::<C>(&self.g, Tracked(self.tree.borrow_mut()), v, n, pa, l, prop, ad, tok, f, Ghost(o.tree@));
         self.v = v + n;
         proof {
             self.lemma_put(o, item, old);
@@ -648,10 +656,15 @@ impl<C: PageTableConfig> Session<C> {
     }
 
     /// [`map`](Self::map), wherever the way down ends.
-    pub(super) fn map_below(&mut self, pa: usize, l: u8, prop: PageProperty, tok: Tracked<LeafTok>, Ghost(item): Ghost<C::Item>) -> (r: Result<
-        Option<Replaced<C::Item>>,
-        MapError<C::Item>,
-    >)
+    pub(super) fn map_below(
+        &mut self,
+        pa: usize,
+        l: u8,
+        prop: PageProperty,
+        ad: AccessedDirty,
+        tok: Tracked<LeafTok>,
+        Ghost(item): Ghost<C::Item>,
+    ) -> (r: Result<Option<Replaced<C::Item>>, MapError<C::Item>>)
         requires
             leaf_fits::<C::Consts>(pa, l as nat),
             C::leaf_ok(tok@, pa, l as nat),
@@ -674,7 +687,7 @@ impl<C: PageTableConfig> Session<C> {
         let ghost o = *self;
         let mut near = self.near;
         self.near = Near::none::<C>();
-        let put = put::put::<C>(&self.g, Tracked(self.tree.borrow_mut()), &mut near, v, n, pa, l, prop, tok);
+        let put = put::put::<C>(&self.g, Tracked(self.tree.borrow_mut()), &mut near, v, n, pa, l, prop, ad, tok);
         self.near = near;
         match put {
             Put::Done(old) => {

@@ -30,6 +30,11 @@ unsafe impl WalkerFormat for Unwalked {
         0
     }
 
+    fn settled(_e: u64) -> bool {
+        assert(0 & !_e == 0) by (bit_vector);
+        true
+    }
+
     open spec fn step(e: u64, l: nat, shape: WalkerShape) -> Step {
         Step::Fault
     }

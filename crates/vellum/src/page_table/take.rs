@@ -205,7 +205,7 @@ pub fn take_leaf<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, 
         C::Entry::zero_is_absent(f.l as nat);
     }
     let i = entry_index::<C::Consts>(v, f.l);
-    let (word, tok) = replace::<C>(g, Tracked(m), Ghost(k), f.pa, i, 0, Tracked(None));
+    let (word, tok) = replace::<C>(g, Tracked(m), Ghost(k), f.pa, i, f.word, 0, Tracked(None));
     proof {
         lemma_entry_pages::<C>(*g, v as nat, f.l as nat, v as nat, ee as nat);
         assert forall|w: nat| g.s <= w < g.e implies #[trigger] g.at::<C>(*m, w) == (if v <= w < ee {

@@ -328,6 +328,7 @@ fn rewrite_leaf<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, v
             i < nr::<C>() <= 512,
             i == idx::<C>(v as nat, f.l as nat),
             ent::<C>(m0, k, i as int) matches Pte::Leaf(a, _) && a == f.pte->Leaf_0,
+            same::<C>(word, m0[k].words()[i as int]),
             meaning::<C>(leaf, f.l as nat) matches Pte::Leaf(a, _) && a == f.pte->Leaf_0,
     {
         let new = C::Entry::with_noted(leaf, word);

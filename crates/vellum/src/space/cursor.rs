@@ -15,7 +15,7 @@ use crate::page_table::{
 #[cfg(verus_keep_ghost)]
 use crate::page_table::{Fragment, NativeEntry, NativeShape, PageTableConfig};
 use crate::tlb::active::ActiveSet;
-use crate::tlb::{FlushOwed, Flushed, Flushing, Kept, Shootdown, TlbFlusher, covering};
+use crate::tlb::{FlushOwed, Flushed, Flushing, Kept, Shootdown, TlbFlusher, change_of, covering};
 #[cfg(verus_keep_ghost)]
 use crate::tlb::{TlbFlushOp, lemma_covered, lemma_kept, page_number};
 use core::fmt;
@@ -355,6 +355,32 @@ impl<'a> CursorMut<'a> {
         ensures
             final(self).goes_on(*old(self)),
     {
+        self.map_by(item, None)
+    }
+
+    /// Maps an item at the position, and moves past it, as [`map`](Self::map), for an access that is going to be made: what
+    /// the access notes is noted from the start, if the item's property permits it.
+    ///
+    /// For page-fault handlers: the processor need not write the entry when the access is tried again, which takes it
+    /// some hundred cycles, or a second fault where it leaves accessed and dirty bits to the handler. And an entry in which both
+    /// are noted is unmapped and protected by plain stores.
+    ///
+    /// # Errors
+    /// As [`map`](Self::map).
+    #[inline(always)]
+    pub fn map_accessed(&mut self, item: MappedItem, access: AccessType) -> Result<(), MapError>
+        ensures
+            final(self).goes_on(*old(self)),
+    {
+        self.map_by(item, Some(access))
+    }
+
+    /// [`map`](Self::map) or [`map_accessed`](Self::map_accessed).
+    #[inline(always)]
+    fn map_by(&mut self, item: MappedItem, access: Option<AccessType>) -> Result<(), MapError>
+        ensures
+            final(self).goes_on(*old(self)),
+    {
         let start = self.virt_addr();
         if !is_for_space(item.prop) {
             return Err(MapError { error: refusal(item.prop, start), item });
@@ -367,7 +393,7 @@ impl<'a> CursorMut<'a> {
         proof {
             assert(o.goes_on(was));
         }
-        match self.inner.map(item) {
+        match self.inner.map_by(item, access) {
             Ok(None) => {
                 proof {
                     assert(self.goes_on(o));
@@ -383,7 +409,7 @@ impl<'a> CursorMut<'a> {
                     lemma_covered::<UserPtConfig>(start, replaced.item, op);
                 }
                 let ghost (item, pages) = (replaced.item, op.pages());
-                self.flushing.get().keep(op, Kept::Item(replaced.item));
+                self.flushing.get().keep(op, Kept::Item(replaced.item), change_of(replaced.ad));
                 proof {
                     assert forall|w: nat| #[trigger] o.mapped().dom().contains(w) implies (self.mapped().dom().contains(w)
                         && self.mapped()[w].0 == o.mapped()[w].0) || self.keeps(w, o.mapped()[w].0) by {
@@ -398,7 +424,7 @@ impl<'a> CursorMut<'a> {
             },
             Err(page_table::MapError { error: PageTableError::Occupied { .. }, item }) => {
                 let ghost mid = *self;
-                let mapped = self.map_over(item);
+                let mapped = self.map_over(item, access);
                 proof {
                     assert(mid.goes_on(o));
                     self.lemma_goes_on(mid, o);
@@ -418,7 +444,7 @@ impl<'a> CursorMut<'a> {
 
     /// Maps an item where smaller pages are, or were. Nothing is refused once something was taken out.
     #[cold]
-    fn map_over(&mut self, item: MappedItem) -> Result<(), MapError>
+    fn map_over(&mut self, item: MappedItem, access: Option<AccessType>) -> Result<(), MapError>
         requires
             old(self).flushing.room() >= 1,
         ensures
@@ -427,7 +453,7 @@ impl<'a> CursorMut<'a> {
         let ghost o = *self;
         let shootdown = self.flushing.get();
         let ghost before = *shootdown;
-        let mapped = self.inner.map_over_to(item, shootdown);
+        let mapped = self.inner.map_over_to(item, access, shootdown);
         proof {
             lemma_kept::<_, Fragment<UserPtConfig>>(before, *shootdown, o.mapped(), self.inner.mapped());
         }

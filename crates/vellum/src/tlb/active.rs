@@ -5,7 +5,7 @@
 use super::protocol::*;
 use super::world::*;
 use vellum_machine::addr::Paddr;
-use vellum_machine::cpu::{CpuId, CpuSet, CpuSetWord, PreemptGuard};
+use vellum_machine::cpu::{Change, CpuId, CpuSet, CpuSetWord, PreemptGuard};
 #[cfg(verus_keep_ghost)]
 use vellum_machine::cpu::{bit, has_arrived};
 use vellum_machine::halt::halt;
@@ -92,14 +92,15 @@ impl ActiveSet {
         let r;
         open_atomic_invariant!(self.inv.borrow() => g => {
             proof { assert(SetInv::inv(self.inv@.constant(), g)); }
-            r = self.set.load_after_exchange(Tracked(&g.word));
+            r = self.set.load_after(Change::Store, Tracked(&g.word));
         });
         r
     }
 
     /// Returns the members, and that no other processor translates addresses of the space by what it read before now.
+    /// `change` is how its table was changed before.
     #[inline(always)]
-    pub(super) fn observe(&self, Tracked(stamp): Tracked<&Caches::stamp>) -> (r: (CpuSet, Tracked<Caches::clean>))
+    pub(super) fn observe(&self, change: Change, Tracked(stamp): Tracked<&Caches::stamp>) -> (r: (CpuSet, Tracked<Caches::clean>))
         requires
             ours(stamp.instance_id()),
         ensures
@@ -117,7 +118,7 @@ impl ActiveSet {
         let tracked out;
         open_atomic_invariant!(self.inv.borrow() => g => {
             proof { assert(SetInv::inv(self.inv@.constant(), g)); }
-            r = self.set.load_after_exchange(Tracked(&g.word));
+            r = self.set.load_after(change, Tracked(&g.word));
             proof {
                 out = w.instance_ref().absent(self.space(), stamp.element(), stamp, &g.listed);
             }

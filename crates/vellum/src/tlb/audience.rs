@@ -7,7 +7,7 @@ use crate::page_table::{PageTableConfig, UserPtConfig};
 use core::marker::PhantomData;
 #[cfg(verus_keep_ghost)]
 use vellum_machine::addr::PAGE_SIZE;
-use vellum_machine::cpu::{CpuSet, PreemptGuard};
+use vellum_machine::cpu::{Change, CpuSet, PreemptGuard};
 #[cfg(verus_keep_ghost)]
 use vellum_machine::cpu::{MAX_CPUS, has_arrived};
 use vstd::prelude::*;
@@ -31,8 +31,8 @@ pub trait Audience: Sized {
     spec fn root(self) -> nat;
 
     /// Returns those who may have translations, and that no other processor translates addresses of the space by what it
-    /// read before now.
-    fn observe(&self, Tracked(stamp): Tracked<&Caches::stamp>) -> (r: (CpuSet, Tracked<Caches::clean>))
+    /// read before now. `change` is how the table was changed before.
+    fn observe(&self, change: Change, Tracked(stamp): Tracked<&Caches::stamp>) -> (r: (CpuSet, Tracked<Caches::clean>))
         requires
             ours(stamp.instance_id()),
         ensures
@@ -74,8 +74,8 @@ impl Audience for &ActiveSet {
     }
 
     #[inline(always)]
-    fn observe(&self, Tracked(stamp): Tracked<&Caches::stamp>) -> (r: (CpuSet, Tracked<Caches::clean>)) {
-        ActiveSet::observe(self, Tracked(stamp))
+    fn observe(&self, change: Change, Tracked(stamp): Tracked<&Caches::stamp>) -> (r: (CpuSet, Tracked<Caches::clean>)) {
+        ActiveSet::observe(self, change, Tracked(stamp))
     }
 
     // They are few, and what they are asked to forget is less than all.
@@ -116,7 +116,7 @@ impl<C: PageTableConfig> Audience for Everyone<C> {
         self.root@
     }
 
-    fn observe(&self, Tracked(stamp): Tracked<&Caches::stamp>) -> (r: (CpuSet, Tracked<Caches::clean>)) {
+    fn observe(&self, change: Change, Tracked(stamp): Tracked<&Caches::stamp>) -> (r: (CpuSet, Tracked<Caches::clean>)) {
         caches().present(Ghost(kernel_space()), Tracked(stamp))
     }
 

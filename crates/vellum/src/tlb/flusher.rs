@@ -16,6 +16,7 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ops::Range;
 use vellum_machine::addr::Vaddr;
+use vellum_machine::cpu::Change;
 use vellum_machine::halt::halt;
 use vellum_machine::owned::Owned;
 use vstd::prelude::*;
@@ -108,11 +109,11 @@ impl<A: Audience> Shootdown<A> {
         self.work.get_mut().issue(&op);
     }
 
-    /// Gathers an operation, and keeps what was taken out of its pages.
+    /// Gathers an operation, and keeps what was taken out of its pages by `change`.
     ///
     /// For items, after [`reserve`](Self::reserve).
     #[inline(always)]
-    pub(crate) fn keep(&mut self, op: TlbFlushOp, kept: Kept<A::Config>)
+    pub(crate) fn keep(&mut self, op: TlbFlushOp, kept: Kept<A::Config>, change: Change)
         requires
             old(self).room() >= kept.size(),
         ensures
@@ -121,7 +122,7 @@ impl<A: Audience> Shootdown<A> {
             forall|w: nat, pa: nat| #[trigger]
                 kept.leads(w, pa) && op.pages().contains(page_number::<A::Config>(w)) ==> final(self).keeps(w, pa),
     {
-        self.work.get_mut().keep(&op, kept);
+        self.work.get_mut().keep(&op, kept, change);
     }
 
     /// [`keep`](Self::keep), with room made for it. Nothing was gathered where there is no memory for that.
@@ -141,7 +142,7 @@ impl<A: Audience> Shootdown<A> {
             }
         }
         let ghost mid = *self;
-        self.keep(op, kept);
+        self.keep(op, kept, Change::Store);
         proof {
             self.lemma_keeps_on(mid, o);
         }

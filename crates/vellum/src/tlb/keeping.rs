@@ -17,9 +17,12 @@ use crate::page_table::keeper::{Displaced, Gone, Keeper};
 #[cfg(verus_keep_ghost)]
 use crate::page_table::keeper::{item_fits, item_leads, keeps_lost, keeps_on};
 use crate::page_table::user::RootPart;
-use crate::page_table::{Fragment, FramesPt, MappedItem, PageTableConfig, PageTableEntry, PagingConsts};
+use crate::page_table::{
+    AccessedDirty, Fragment, FramesPt, MappedItem, PageTableConfig, PageTableEntry, PagingConsts,
+};
 use core::ops::Range;
 use vellum_machine::addr::{PAGE_SIZE, Vaddr};
+use vellum_machine::cpu::Change;
 #[cfg(verus_keep_ghost)]
 use vellum_machine::tlb::pages_in;
 use vstd::prelude::*;
@@ -42,10 +45,18 @@ impl<G: PagingConsts, E: PageTableEntry<G>, W: RootPart<G>> Measured for FramesP
     }
 }
 
+/// How an entry was changed in which this was noted: where all is, by a store.
+#[inline(always)]
+pub(crate) fn change_of(ad: AccessedDirty) -> Change
+    no_unwind
+{
+    if ad.accessed && ad.dirty { Change::Store } else { Change::Exchange }
+}
+
 /// What a cursor of a table takes out, as a flusher keeps it.
 pub trait Keepable<C: PageTableConfig>: Gone + Sized {
-    /// Returns the flush that it waits for, and what is kept until then.
-    fn into_kept(self) -> (r: (TlbFlushOp, Kept<C>))
+    /// Returns the flush that it waits for, what is kept until then, and how it was taken out.
+    fn into_kept(self) -> (r: (TlbFlushOp, Kept<C>, Change))
         requires
             self.fits(),
         ensures
@@ -57,9 +68,9 @@ pub trait Keepable<C: PageTableConfig>: Gone + Sized {
 
 impl<C: Measured> Keepable<C> for Fragment<C> {
     #[inline(always)]
-    fn into_kept(self) -> (TlbFlushOp, Kept<C>) {
+    fn into_kept(self) -> (TlbFlushOp, Kept<C>, Change) {
         match self {
-            Fragment::Leaf { va, item, .. } => {
+            Fragment::Leaf { va, item, ad } => {
                 let range = va..Vaddr(va.0 + C::bytes_of(&item));
                 let op = covering(range);
                 proof {
@@ -69,7 +80,7 @@ impl<C: Measured> Keepable<C> for Fragment<C> {
                         assert(item_leads::<C>(va, item, w, pa));
                     }
                 }
-                (op, Kept::Item(item))
+                (op, Kept::Item(item), change_of(ad))
             },
             // Also if nothing was mapped in it: a processor may keep the address of the node itself.
             Fragment::Node(node) => {
@@ -82,7 +93,8 @@ impl<C: Measured> Keepable<C> for Fragment<C> {
                         assert(node.leads(w, pa));
                     }
                 }
-                (op, Kept::Node(node))
+                // By the exchange of its link.
+                (op, Kept::Node(node), Change::Exchange)
             },
         }
     }
@@ -90,14 +102,14 @@ impl<C: Measured> Keepable<C> for Fragment<C> {
 
 impl<C: PageTableConfig> Keepable<C> for Displaced<C> {
     #[inline(always)]
-    fn into_kept(self) -> (TlbFlushOp, Kept<C>) {
+    fn into_kept(self) -> (TlbFlushOp, Kept<C>, Change) {
         let Displaced { va, replaced } = self;
         let op = TlbFlushOp::Addr(va);
         proof {
             lemma_pre_zero(nr::<C>(), 0);
             lemma_covered::<C>(va, replaced.item, op);
         }
-        (op, Kept::Item(replaced.item))
+        (op, Kept::Item(replaced.item), change_of(replaced.ad))
     }
 }
 
@@ -131,9 +143,9 @@ impl<A: Audience, T: Keepable<A::Config>> Keeper<T> for Shootdown<A> {
     #[inline(always)]
     fn keep(&mut self, what: T) {
         let ghost gone = what;
-        let (op, kept) = what.into_kept();
+        let (op, kept, change) = what.into_kept();
         let ghost (has, pages) = (kept, op.pages());
-        Shootdown::keep(self, op, kept);
+        Shootdown::keep(self, op, kept, change);
         proof {
             assert forall|w: nat, pa: nat| #[trigger] gone.leads(w, pa) implies Shootdown::keeps(*self, w, pa) by {
                 assert(has.leads(w, pa) && pages.contains(page_number::<A::Config>(w)));
@@ -246,3 +258,16 @@ pub(crate) fn covering(range: Range<Vaddr>) -> (op: TlbFlushOp)
 }
 
 } // verus!
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_both_bits_was_stored_to() {
+        for (accessed, dirty) in [(false, false), (true, false), (false, true), (true, true)] {
+            let change = change_of(AccessedDirty { accessed, dirty });
+            assert_eq!(change == Change::Store, accessed && dirty);
+        }
+    }
+}

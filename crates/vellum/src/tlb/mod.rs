@@ -101,6 +101,6 @@ pub(crate) use audience::Everyone;
 #[cfg(verus_keep_ghost)]
 pub(crate) use audience::page_number;
 pub(crate) use flusher::{Flushing, Shootdown};
-pub(crate) use keeping::covering;
 #[cfg(verus_keep_ghost)]
 pub(crate) use keeping::{all_kept, lemma_covered, lemma_kept};
+pub(crate) use keeping::{change_of, covering};

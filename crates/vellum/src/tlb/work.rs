@@ -18,7 +18,7 @@ use core::ops::Range;
 use vellum_machine::addr::Vaddr;
 #[cfg(verus_keep_ghost)]
 use vellum_machine::cpu::MAX_CPUS;
-use vellum_machine::cpu::{self, CpuId, CpuSet, PreemptGuard};
+use vellum_machine::cpu::{self, Change, CpuId, CpuSet, PreemptGuard};
 use vellum_machine::owned::Release;
 use vstd::prelude::*;
 
@@ -98,6 +98,8 @@ pub(super) struct Work<A: Audience> {
     sent: Option<Sent>,
     /// Nothing was gathered since.
     covered: bool,
+    /// How what was gathered since was changed.
+    change: Change,
     owed: [(usize, usize); OWED_INLINE],
     nr_owed: usize,
     /// What is kept, or room for it.
@@ -168,6 +170,7 @@ impl<A: Audience> Work<A> {
             operations: 0,
             sent: None,
             covered: false,
+            change: Change::Exchange,
             owed: [(0, 0), (0, 0)],
             nr_owed: 0,
             kept: None,
@@ -182,11 +185,11 @@ impl<A: Audience> Work<A> {
             forall|p: nat| #[trigger] op.pages().contains(p) ==> final(self).has(p),
         no_unwind
     {
-        self.add(op);
+        self.add(op, Change::Store);
     }
 
     #[inline(always)]
-    fn add(&mut self, op: &TlbFlushOp)
+    fn add(&mut self, op: &TlbFlushOp, change: Change)
         ensures
             forall|p: nat| #[trigger] op.pages().contains(p) ==> final(self).gathered.all().contains(p),
             forall|p: nat| #[trigger] old(self).gathered.all().contains(p) ==> final(self).gathered.all().contains(p),
@@ -199,6 +202,9 @@ impl<A: Audience> Work<A> {
             use_type_invariant(&*self);
         }
         self.covered = false;
+        if matches!(change, Change::Store) {
+            self.change = Change::Store;
+        }
         self.operations = self.operations.wrapping_add(1);
         let ghost before = *self;
         self.gathered.add(op);
@@ -209,10 +215,10 @@ impl<A: Audience> Work<A> {
         (&self.audience, self.nr_owed)
     }
 
-    /// Seals what was taken out of the pages of `op`, and keeps it. The caller has made room.
+    /// Seals what was taken out of the pages of `op` by `change`, and keeps it. The caller has made room.
     // Inlined as far as the caller: what is kept is a word in the end, and is not to be put together and copied before.
     #[inline(always)]
-    pub(super) fn keep(&mut self, op: &TlbFlushOp, kept: Kept<A::Config>)
+    pub(super) fn keep(&mut self, op: &TlbFlushOp, kept: Kept<A::Config>, change: Change)
         requires
             old(self).room() >= kept.size(),
         ensures
@@ -222,7 +228,7 @@ impl<A: Audience> Work<A> {
                 kept.leads(w, pa) && op.pages().contains(page_number::<A::Config>(w)) ==> final(self).keeps(w, pa),
         no_unwind
     {
-        self.add(op);
+        self.add(op, change);
         self.seal();
         proof {
             use_type_invariant(&*self);
@@ -355,7 +361,8 @@ impl<A: Audience> Work<A> {
         let ghost s = self.audience.space();
         // The fence in `observe` comes after the change of the table: see the module.
         let Tracked(stamp) = self.now();
-        let (active, Tracked(absent)) = self.audience.observe(Tracked(&stamp));
+        let (active, Tracked(absent)) = self.audience.observe(self.change, Tracked(&stamp));
+        self.change = Change::Exchange;
         let ghost pages = self.gathered.all();
         let ghost mut rest = Clean { pages, ..absent.element() };
         let w = caches();
@@ -515,7 +522,7 @@ impl<A: Audience> Work<A> {
         {
             if n < self.nr_owed {
                 let (start, end) = self.owed[n];
-                self.add(&TlbFlushOp::Range(Vaddr(start)..Vaddr(end)));
+                self.add(&TlbFlushOp::Range(Vaddr(start)..Vaddr(end)), Change::Store);
                 proof {
                     use_type_invariant(&*self);
                 }

@@ -8,10 +8,10 @@ use loom::sync::Arc;
 use loom::thread;
 use vellum_machine::addr::Paddr;
 use vellum_machine::atomic::WordRows;
-use vellum_machine::cpu::{CpuId, CpuSetWord};
+use vellum_machine::cpu::{Change, CpuId, CpuSetWord};
 use vellum_machine::primitive::{AtomicBool, AtomicU64, Ordering, UnsafeCell, explore};
 use vellum_machine::ptword::{self, X86_64};
-use vstd::prelude::Tracked;
+use vstd::prelude::{Ghost, Tracked};
 
 /// As in `world.rs`.
 const NUMBER: usize = 0;
@@ -72,7 +72,7 @@ impl Space {
             space.set.add(ghost(), cpu(member));
         }
         // Also, what was written is ordered before what the program reads: not by the fences that it is about.
-        assert_eq!(space.set.load_after_exchange(ghost()).len(), members.len());
+        assert_eq!(space.set.load_after(Change::Store, ghost()).len(), members.len());
         Arc::new(space)
     }
 
@@ -118,10 +118,16 @@ impl Space {
 
     /// What an unmap does with entry `n`: it takes the page out, has the other flush if it is in the set, and uses the
     /// page for something else.
-    fn take(&self, me: usize, n: usize, cache: &mut Cache) {
-        // SAFETY: the entry's lock is held; there is no walker but the other's.
-        let _ = unsafe { ptword::swap::<X86_64>(TABLE, n, 0, ghost()) };
-        let members = self.set.load_after_exchange(ghost());
+    fn take(&self, change: Change, me: usize, n: usize, cache: &mut Cache) {
+        // SAFETY: the entry's lock is held; there is no walker but the other's, which notes nothing.
+        match change {
+            Change::Exchange => _ = unsafe { ptword::swap::<X86_64>(TABLE, n, 0, ghost()) },
+            Change::Store => unsafe {
+                let ghosts = (Ghost::assume_new(), Ghost::assume_new());
+                ptword::store_quiet::<X86_64>(TABLE, n, 0, ghosts.0, ghosts.1, ghost());
+            },
+        }
+        let members = self.set.load_after(change, ghost());
         cache.0[n] = false;
         let other = 1 - me;
         if members.contains(cpu(other)) {
@@ -163,14 +169,14 @@ fn a_page_goes_after_the_answer() {
             }
             space.touch(&mut cache, 0);
         });
-        space.take(0, 0, &mut Cache::default());
+        space.take(Change::Store, 0, 0, &mut Cache::default());
         other.join().unwrap();
     });
 }
 
-#[test]
-fn whoever_enters_meanwhile_sees_the_change_or_is_asked() {
-    explore(None, || {
+/// One enters a space while another changes an entry and reads the members.
+fn enters_meanwhile(change: Change) {
+    explore(None, move || {
         let space = Space::new(&[0]);
         let other = spawn(&space, |space| {
             let mut cache = Cache::default();
@@ -178,9 +184,19 @@ fn whoever_enters_meanwhile_sees_the_change_or_is_asked() {
             space.touch(&mut cache, 0);
             space.serve_until_done(1, &mut cache);
         });
-        space.take(0, 0, &mut Cache::default());
+        space.take(change, 0, 0, &mut Cache::default());
         other.join().unwrap();
     });
+}
+
+#[test]
+fn whoever_enters_meanwhile_sees_the_exchange_or_is_asked() {
+    enters_meanwhile(Change::Exchange);
+}
+
+#[test]
+fn whoever_enters_meanwhile_sees_the_store_or_is_asked() {
+    enters_meanwhile(Change::Store);
 }
 
 #[test]
@@ -195,7 +211,7 @@ fn whoever_left_has_forgotten() {
             space.set.remove(ghost(), cpu(1));
             space.serve_until_done(1, &mut cache);
         });
-        space.take(0, 0, &mut Cache::default());
+        space.take(Change::Store, 0, 0, &mut Cache::default());
         other.join().unwrap();
     });
 }
@@ -208,7 +224,7 @@ fn two_that_ask_each_other_answer_each_other() {
             move |space: &Space| {
                 let mut cache = Cache::default();
                 space.touch(&mut cache, 1 - me);
-                space.take(me, me, &mut cache);
+                space.take(Change::Exchange, me, me, &mut cache);
                 space.serve_until_done(me, &mut cache);
             }
         };

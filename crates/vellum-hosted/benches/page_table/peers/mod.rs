@@ -5,6 +5,7 @@ pub mod x86;
 
 use crate::contestants::Table;
 use crate::frames::Frames;
+use crate::rows::Noted;
 use spin::mutex::SpinMutex;
 use std::cell::UnsafeCell;
 use std::iter::once;
@@ -101,7 +102,7 @@ macro_rules! table {
                 self.edit(|peer| peer.map(first, paddrs));
             }
 
-            fn map(&self, page: usize, item: Paddr) {
+            fn map(&self, page: usize, item: Paddr, _noted: Noted) {
                 self.edit(|peer| peer.map(page, once(item)));
             }
 
@@ -117,7 +118,7 @@ macro_rules! table {
                 self.edit(|peer| peer.query(page))
             }
 
-            fn pair(&self, page: usize, item: Paddr) -> Option<Paddr> {
+            fn pair(&self, page: usize, item: Paddr, _noted: Noted) -> Option<Paddr> {
                 self.edit(|peer| {
                     let mut back = None;
                     peer.map(page, once(item));
