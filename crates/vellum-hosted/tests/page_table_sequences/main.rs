@@ -147,7 +147,7 @@ impl<'a, U: Use> Session<'a, U> {
             }
             9 => {
                 let window = self.window(random);
-                self.protect_range(window, random.property());
+                self.protect_range(window, random);
             }
             10 => self.find(self.window(random)),
             11 => self.query(),
@@ -358,12 +358,17 @@ impl<'a, U: Use> Session<'a, U> {
         self.world.count(Event::Unmapped);
     }
 
-    fn protect_range(&mut self, window: Range<usize>, prop: PageProperty) {
+    /// Mappings in the window get one of two properties, mostly the first; at times not all do.
+    fn protect_range(&mut self, window: Range<usize>, random: &mut Random) {
+        let props = [random.property(), random.property()];
+        let others = if random.one_in(2) { 0 } else { random.below(256) };
+        let stop = if random.one_in(4) { random.below(16) } else { usize::MAX };
+        let new = |nth: usize| (nth < stop).then(|| props[others >> (nth % 8) & 1]);
         let mut model = self.world.model();
         let mut seen = Vec::new();
         let mut change = |range: Range<Vaddr>, old| {
             seen.push((range, old));
-            Some(prop)
+            new(seen.len() - 1)
         };
         let changed = self.cursor.protect(window.len() * PAGE_SIZE, &mut change);
         if changed == Err(PageTableError::NoMemory) {
@@ -374,13 +379,16 @@ impl<'a, U: Use> Session<'a, U> {
         }
         let mapped = model.cut_out::<U::Shape>(&window);
         let pages = |(page, mapped): &(usize, Mapped)| *page..page + pages_in::<U::Shape>(mapped.level);
-        assert_eq!(changed, Ok(mapped.iter().map(|found| pages(found).len()).sum::<usize>()));
-        let expected = mapped.iter().map(|found| (vas::<U>(pages(found)), found.1.prop));
+        let done = mapped.len().min(stop);
+        assert_eq!(changed, Ok(mapped[..done].iter().map(|found| pages(found).len()).sum::<usize>()));
+        // Asked about the one at which it stopped, too.
+        let asked = mapped.len().min(stop.saturating_add(1));
+        let expected = mapped[..asked].iter().map(|found| (vas::<U>(pages(found)), found.1.prop));
         assert_eq!(seen, expected.collect::<Vec<_>>());
-        for (page, old) in mapped {
-            model.mapped.insert(page, Mapped { prop, ..old });
+        self.at = mapped.get(done).map_or(window.end, |&(page, _)| page);
+        for (nth, (page, old)) in mapped.into_iter().enumerate().take(done) {
+            model.mapped.insert(page, Mapped { prop: new(nth).expect("it got one"), ..old });
         }
-        self.at = window.end;
         self.world.count(Event::ProtectedRange);
     }
 

@@ -9,7 +9,7 @@ use vellum_machine::layout::PADDR_LIMIT;
 use vellum_machine::model::*;
 use vellum_machine::ptword::WalkerFormat;
 #[cfg(verus_keep_ghost)]
-use vellum_machine::ptword::same_word;
+use vellum_machine::ptword::{all_noted, same_word};
 use vstd::prelude::*;
 
 verus! {
@@ -238,6 +238,26 @@ pub trait PageTableEntry<G: PagingConsts>: Send + Sync + 'static {
         ensures
             Self::meaning(e, 1) matches Pte::Leaf(pa, prop) ==> leaf_fits::<G>((pa + PAGE_SIZE) as usize, 1) ==> Self::meaning(r, 1)
                 == Pte::Leaf((pa + PAGE_SIZE) as usize, prop),
+        opens_invariants none
+        no_unwind
+    ;
+
+    /// Says whether the word `e` of a base page differs from that of another in nothing but the page.
+    fn is_alike(e: u64, other: u64) -> (r: bool)
+        ensures
+            r ==> (Self::meaning(other, 1) matches Pte::Leaf(_, prop) ==> Self::meaning(e, 1) matches Pte::Leaf(_, p) && p == prop),
+            r ==> Self::noted(e) == Self::noted(other),
+            r ==> (all_noted::<Self::Format>(other) ==> all_noted::<Self::Format>(e)),
+        opens_invariants none
+        no_unwind
+    ;
+
+    /// Returns the word of the base page of `e`, with all else as in that of another.
+    fn page_alike(e: u64, other: u64) -> (r: u64)
+        ensures
+            Self::meaning(e, 1) matches Pte::Leaf(pa, _) ==> Self::meaning(other, 1) matches Pte::Leaf(_, prop) ==> Self::meaning(r, 1)
+                == Pte::Leaf(pa, prop),
+            Self::noted(r) == Self::noted(other),
         opens_invariants none
         no_unwind
     ;

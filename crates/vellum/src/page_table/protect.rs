@@ -1,4 +1,5 @@
 //! What cursors do to properties: of the next mapping, and of all mappings in a range.
+#![expect(unsafe_code, reason = "words are made of addresses that are known to fit")]
 #![cfg_attr(not(verus_keep_ghost), allow(unused_variables, reason = "what only the proofs use"))]
 #![allow(clippy::collapsible_if, reason = "the verifier has no chains of conditions")]
 #[cfg(verus_keep_ghost)]
@@ -16,31 +17,121 @@ use super::ops::*;
 use super::range::*;
 use super::session::*;
 #[cfg(verus_keep_ghost)]
-use super::spec::*;
-#[cfg(verus_keep_ghost)]
 use super::tree::*;
 use super::walk;
 use super::walk::*;
 use core::ops::Range;
 use vellum_machine::addr::*;
+use vellum_machine::owned::{Owned, Release};
+use vellum_machine::ptword::WalkerFormat;
+#[cfg(verus_keep_ghost)]
+use vellum_machine::ptword::all_noted;
 use vstd::prelude::*;
 
 verus! {
 
+/// A base page that got another property: its word and its property, before and after.
+#[derive(Clone, Copy)]
+struct Example {
+    before: u64,
+    prop: PageProperty,
+    after: u64,
+    new_prop: PageProperty,
+    settled: Settled,
+}
+
+impl Example {
+    /// The words say so.
+    spec fn ok<C: PageTableConfig>(self) -> bool {
+        &&& meaning::<C>(self.before, 1) matches Pte::Leaf(_, prop) && prop == self.prop
+        &&& meaning::<C>(self.after, 1) matches Pte::Leaf(_, prop) && prop == self.new_prop
+        &&& C::Entry::holds(self.new_prop)
+        &&& C::Entry::noted(self.before).up_to(C::Entry::noted(self.after))
+        &&& self.settled is Yes ==> all_noted::<FormatOf<C>>(self.before)
+    }
+
+    /// What was found has the same property, and the same is noted in it.
+    spec fn is_like<C: PageTableConfig>(self, f: Found) -> bool {
+        &&& f.pte matches Pte::Leaf(_, prop) && prop == self.prop
+        &&& C::Entry::noted(f.word) == C::Entry::noted(self.before)
+        &&& all_noted::<FormatOf<C>>(self.before) ==> all_noted::<FormatOf<C>>(f.word)
+    }
+
+    /// What was found, a base page, got this property.
+    #[inline(always)]
+    fn of<C: PageTableConfig>(f: &Found, new_prop: PageProperty) -> (r: Example)
+        requires
+            f.pte == meaning::<C>(f.word, 1),
+            f.pte matches Pte::Leaf(pa, _) && leaf_fits::<C::Consts>(pa, 1),
+            C::Entry::holds(new_prop),
+        ensures
+            r.ok::<C>(),
+        no_unwind
+    {
+        let (pa, prop) = f.pte.as_leaf();
+        // SAFETY: what a leaf maps fits.
+        let leaf = unsafe { C::Entry::leaf(pa, 1, new_prop) };
+        let after = C::Entry::with_noted(leaf, f.word);
+        proof {
+            C::Entry::noted_is_no_meaning(after, leaf, 1);
+        }
+        let settled = if FormatOf::<C>::settled(f.word) { Settled::Yes } else { Settled::Unknown };
+        Example { before: f.word, prop, after, new_prop, settled }
+    }
+}
+
+/// A mapping that got another property.
+struct One {
+    /// The page after it.
+    end: usize,
+    /// The base pages that were changed until there.
+    changed: usize,
+    /// The property.
+    prop: PageProperty,
+}
+
+/// A session that is ahead of its position: that is written when a loop is over, in which a store more would take as long as
+/// all the rest. Where a closure of the caller panics, too, it is that of the mapping for which it was called.
+struct Ahead<'s, C: PageTableConfig> {
+    session: &'s mut Session<C>,
+    /// Where it is.
+    v: usize,
+}
+
+impl<C: PageTableConfig> Release for Ahead<'_, C> {
+    #[inline(always)]
+    fn release(self) {
+        proof {
+            use_type_invariant(&*self.session);
+        }
+        if self.v >= self.session.g.s && self.v <= self.session.g.e {
+            self.session.v = self.v;
+        }
+    }
+}
+
+/// How far a range got other properties.
+enum Went {
+    /// On; so many base pages were changed.
+    On(usize),
+    /// To the mapping that was to stay as it is.
+    Stopped(usize),
+}
+
 impl<C: PageTableConfig> Session<C> {
-    /// Of what `o` mapped, the properties on the pages from where it was until here are changed, and they were mapped so often.
-    spec fn protecting(self, o: Self, near: Near, end: usize, changed: usize) -> bool {
+    /// Of what `o` mapped, the properties on the pages from where it was until `v` are changed, and they were mapped so often.
+    spec fn protecting(self, o: Self, near: Near, end: usize, v: usize, changed: usize) -> bool {
         &&& self.wf()
         &&& self.near.is_none::<C>()
         &&& self.g == o.g
-        &&& self.g.s <= o.v <= self.v <= end <= self.g.e <= 0x2000_0000_0000
+        &&& self.g.s <= o.v <= v <= end <= self.g.e <= 0x2000_0000_0000
         &&& 1 <= C::Consts::levels() <= 5
         &&& near.ok::<C>(self.g, self.tree@)
-        &&& cut::<C>(self.tree@, self.v as nat)
+        &&& cut::<C>(self.tree@, v as nat)
         &&& cut::<C>(self.tree@, end as nat)
-        &&& recoloured::<C>(o.mapped(), self.mapped(), o.v as nat, self.v as nat)
-        &&& changed == nr_mapped(o.mapped(), o.v as nat, self.v as nat)
-        &&& changed <= self.v - o.v
+        &&& recoloured::<C>(o.mapped(), self.mapped(), o.v as nat, v as nat)
+        &&& changed == nr_mapped(o.mapped(), o.v as nat, v as nat)
+        &&& changed <= v - o.v
     }
 
     pub(super) fn protect<F: Recolourer<C>>(&mut self, len: usize, op: &mut F) -> (r: Result<usize, PageTableError>)
@@ -89,7 +180,7 @@ impl<C: PageTableConfig> Session<C> {
         let mut changed: usize = 0;
         while self.v < end
             invariant
-                self.protecting(o, near, end, changed),
+                self.protecting(o, near, end, self.v, changed),
                 o == *old(self),
                 (end - start) * PAGE_SIZE == len,
                 start == o.v,
@@ -101,13 +192,13 @@ impl<C: PageTableConfig> Session<C> {
             // Where pages follow each other in a node of base pages, all but the address of the entry is known.
             if let Some(f) = base_entry::<C>(&self.g, Tracked(self.tree.borrow()), &near, self.v) {
                 if f.is_leaf() {
-                    let done = self.protect_one(Ghost(o), Ghost(self.v), &near, end, &f, 1, changed, op);
+                    let went = self.protect_alike(Ghost(o), &near, end, &f, changed, op);
                     proof {
                         F::lemma_follows(*op, before, *old(op));
                     }
-                    match done {
-                        Ok(Some(n)) => changed = n,
-                        Ok(None) => return Ok(changed),
+                    match went {
+                        Ok(Went::On(n)) => changed = n,
+                        Ok(Went::Stopped(n)) => return Ok(n),
                         Err(e) => return Err(e),
                     }
                     continue ;
@@ -122,12 +213,15 @@ impl<C: PageTableConfig> Session<C> {
             let Some(f) = found else {
                 break ;
             };
-            let done = self.protect_one(Ghost(o), Ghost(v), &near, end, &f, f.l, changed, op);
+            let done = self.protect_one(Ghost(o), Ghost(v), p, &near, end, &f, f.l, None, changed, op);
             proof {
                 F::lemma_follows(*op, before, *old(op));
             }
             match done {
-                Ok(Some(n)) => changed = n,
+                Ok(Some(one)) => {
+                    self.v = one.end;
+                    changed = one.changed;
+                },
                 Ok(None) => return Ok(changed),
                 Err(e) => return Err(e),
             }
@@ -135,54 +229,177 @@ impl<C: PageTableConfig> Session<C> {
         Ok(changed)
     }
 
-    /// Gives the mapping of level `l` that was found here another property, and goes past it. Nothing is mapped from page `c`
-    /// until here.
+    /// Gives the base page that was found here another property, and those after it in the same node that differ from it in
+    /// nothing but the page: their properties need not be decoded, and where `op` makes the same of them, nor encoded.
+    #[inline(always)]
+    fn protect_alike<F: Recolourer<C>>(&mut self, Ghost(o): Ghost<Self>, near: &Near, end: usize, first: &Found, changed: usize, op: &mut F) -> (r:
+        Result<Went, PageTableError>)
+        requires
+            old(self).protecting(o, *near, end, old(self).v, changed),
+            old(self).v < end,
+            first.ok::<C>(old(self).g, old(self).tree@, old(self).v as nat),
+            first.pte is Leaf,
+            first.l == 1,
+            notes_all::<C, F>(*old(op), o.mapped(), old(self).mapped()),
+        ensures
+            final(op).follows(*old(op)),
+            notes_all::<C, F>(*final(op), o.mapped(), final(self).mapped()),
+            match r {
+                Ok(Went::On(n)) => final(self).protecting(o, *near, end, final(self).v, n) && final(self).v > old(self).v,
+                Ok(Went::Stopped(n)) => final(self).protecting(o, *near, end, final(self).v, n),
+                Err(e) => e is Unrepresentable && exists|n: usize| final(self).protecting(o, *near, end, final(self).v, n),
+            },
+    {
+        let p = self.v;
+        let ghost m1 = self.tree@;
+        let ghost op0 = *op;
+        let one = match self.protect_one(Ghost(o), Ghost(p), p, near, end, first, 1, None, changed, op)? {
+            Some(one) => one,
+            None => return Ok(Went::Stopped(changed)),
+        };
+        let mut n = one.changed;
+        proof {
+            C::Consts::consts_ok();
+            lemma_total::<C>();
+            lemma_here::<C>(self.g, m1, p as nat, 1);
+        }
+        let example = Example::of::<C>(first, one.prop);
+        let (_, node_end) = entry_range::<C::Consts>(p, 2);
+        let stop = if node_end < end { node_end } else { end };
+        let (pa, up) = (first.pa, first.up);
+        proof {
+            lemma_pre_zero(nr::<C>(), p as nat);
+        }
+        let mut v = p + 1;
+        let mut ahead = Owned::new(Ahead { session: self, v });
+        let ghost lent = ahead@.session;
+        let mut went = None;
+        while v < stop
+            invariant_except_break
+                went is None,
+            invariant
+                *final(ahead@.session) == *final(lent),
+                match went {
+                    Some(Ok(Went::Stopped(m))) => m == n,
+                    Some(Ok(Went::On(_))) => false,
+                    Some(Err(e)) => e is Unrepresentable,
+                    None => true,
+                },
+                ahead@.session.protecting(o, *near, end, v, n),
+                stop <= end,
+                p < v,
+                pages(nr::<C>(), 0) == 1,
+                same_nodes(m1, ahead@.session.tree@),
+                first.ok::<C>(ahead@.session.g, m1, p as nat),
+                first.l == 1,
+                pa == first.pa,
+                up == first.up,
+                forall|w: nat| p <= w < node_end ==> #[trigger] pre(nr::<C>(), w, 1) == pre(nr::<C>(), p as nat, 1),
+                stop <= node_end,
+                example.ok::<C>(),
+                op0 == *old(op),
+                op.follows(op0),
+                notes_all::<C, F>(*op, o.mapped(), ahead@.session.mapped()),
+            decreases stop - v,
+        {
+            let at = ahead.get_mut();
+            at.v = v;
+            let session = &mut *at.session;
+            proof {
+                assert(pre(nr::<C>(), v as nat, 1) == pre(nr::<C>(), p as nat, 1));
+                lemma_pre_above(nr::<C>(), v as nat, p as nat, 1, 2);
+                assert(m1.dom().contains(place::<C>(p as nat, 1)));
+                assert(1 < session.g.top ==> m1.dom().contains(place::<C>(p as nat, 2)));
+            }
+            let f = descend_from::<C>(&session.g, Tracked(session.tree.borrow()), v, pa, 1, up);
+            if !C::Entry::is_alike(f.word, example.before) {
+                break ;
+            }
+            let ghost before = *op;
+            let done = session.protect_one(Ghost(o), Ghost(v), v, near, end, &f, 1, Some(&example), n, op);
+            proof {
+                F::lemma_follows(*op, before, op0);
+            }
+            match done {
+                Ok(Some(one)) => n = one.changed,
+                Ok(None) => {
+                    went = Some(Ok(Went::Stopped(n)));
+                    break ;
+                },
+                Err(e) => {
+                    went = Some(Err(e));
+                    break ;
+                },
+            }
+            v += 1;
+        }
+        ahead.into_inner().session.v = v;
+        assert(self.protecting(o, *near, end, self.v, n));
+        match went {
+            Some(went) => went,
+            None => Ok(Went::On(n)),
+        }
+    }
+
+    /// Gives the mapping of level `l` that was found at page `p` another property. Nothing is mapped from page `c` until there.
+    /// The word of a base page may be like that of an example.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "three of them are ghosts")]
     fn protect_one<F: Recolourer<C>>(
         &mut self,
         Ghost(o): Ghost<Self>,
         Ghost(c): Ghost<usize>,
+        p: usize,
         near: &Near,
         end: usize,
         f: &Found,
         l: u8,
+        example: Option<&Example>,
         changed: usize,
         op: &mut F,
-    ) -> (r: Result<Option<usize>, PageTableError>)
+    ) -> (r: Result<Option<One>, PageTableError>)
         requires
             old(self).wf(),
             old(self).near.is_none::<C>(),
             old(self).g == o.g,
-            old(self).g.s <= o.v <= c <= old(self).v < end <= old(self).g.e <= 0x2000_0000_0000,
+            old(self).g.s <= o.v <= c <= p < end <= old(self).g.e <= 0x2000_0000_0000,
             1 <= C::Consts::levels() <= 5,
             near.ok::<C>(old(self).g, old(self).tree@),
             cut::<C>(old(self).tree@, c as nat),
             cut::<C>(old(self).tree@, end as nat),
-            o.g.nothing_in::<C>(old(self).tree@, c as nat, old(self).v as nat),
-            recoloured::<C>(o.mapped(), old(self).mapped(), o.v as nat, old(self).v as nat),
-            changed == nr_mapped(o.mapped(), o.v as nat, old(self).v as nat),
-            changed <= old(self).v - o.v,
-            f.ok::<C>(old(self).g, old(self).tree@, old(self).v as nat),
+            o.g.nothing_in::<C>(old(self).tree@, c as nat, p as nat),
+            recoloured::<C>(o.mapped(), old(self).mapped(), o.v as nat, p as nat),
+            changed == nr_mapped(o.mapped(), o.v as nat, p as nat),
+            changed <= p - o.v,
+            f.ok::<C>(old(self).g, old(self).tree@, p as nat),
             f.pte is Leaf,
             f.l == l,
+            example matches Some(x) ==> l == 1 && x.ok::<C>() && x.is_like::<C>(*f),
             notes_all::<C, F>(*old(op), o.mapped(), old(self).mapped()),
         ensures
             final(op).follows(*old(op)),
             notes_all::<C, F>(*final(op), o.mapped(), final(self).mapped()),
             match r {
-                Ok(Some(n)) => final(self).protecting(o, *near, end, n) && final(self).v > old(self).v,
+                Ok(Some(one)) => {
+                    &&& final(self).protecting(o, *near, end, one.end, one.changed)
+                    &&& one.end == p + pages(nr::<C>(), (l - 1) as nat) > p
+                    &&& final(self).v == old(self).v
+                    &&& same_nodes(old(self).tree@, final(self).tree@)
+                    &&& C::Entry::holds(one.prop)
+                },
                 Ok(None) => *final(self) == *old(self),
                 Err(e) => e is Unrepresentable && *final(self) == *old(self),
             },
     {
-        let p = self.v;
         let ghost m1 = self.tree@;
         let (es, ee) = entry_range::<C::Consts>(p, l);
         proof {
             lemma_between_cuts::<C>(self.g, m1, c as nat, end as nat, p as nat, *f, es as nat, ee as nat);
         }
-        let (_, prop) = f.pte.as_leaf();
+        let prop = match example {
+            Some(x) => x.prop,
+            None => f.pte.as_leaf().1,
+        };
         let ghost before = *op;
         proof {
             C::config_ok();
@@ -192,11 +409,18 @@ impl<C: PageTableConfig> Session<C> {
         let Some(prop) = op.recolour(va_of::<C>(p)..va_of::<C>(ee), prop) else {
             return Ok(None);
         };
-        if !C::Entry::can_hold(prop) {
-            return Err(PageTableError::Unrepresentable { prop });
+        match example {
+            Some(x) if x.new_prop == prop => {
+                let leaf = C::Entry::page_alike(f.word, x.after);
+                walk::set_word::<C>(&self.g, Tracked(self.tree.borrow_mut()), p, ee, f, leaf, x.settled, Ghost(prop));
+            },
+            _ => {
+                if !C::Entry::can_hold(prop) {
+                    return Err(PageTableError::Unrepresentable { prop });
+                }
+                walk::set_property::<C>(&self.g, Tracked(self.tree.borrow_mut()), p, ee, f, prop);
+            },
         }
-        walk::set_property::<C>(&self.g, Tracked(self.tree.borrow_mut()), p, ee, f, prop);
-        self.v = ee;
         proof {
             near.lemma_stays::<C>(self.g, m1, self.tree@);
             lemma_cut_behind::<C>(self.g, m1, self.tree@, p, ee, *f);
@@ -212,7 +436,7 @@ impl<C: PageTableConfig> Session<C> {
                 }
             }
         }
-        Ok(Some(changed + (ee - p)))
+        Ok(Some(One { end: ee, changed: changed + (ee - p), prop }))
     }
 
     /// The mapping at `[p, ee)`, the next one in `m1`, got another property; `m1` maps what `o` did.

@@ -430,6 +430,36 @@ impl<G: PagingConsts, X: Extensions> PageTableEntry<G> for RiscVEntry<G, X> {
     }
 
     #[inline(always)]
+    fn is_alike(e: u64, other: u64) -> bool {
+        proof {
+            if (e ^ other) & !PAGE_NUMBER == 0 {
+                assert(e & !0x003f_ffff_ffff_fcc0 == other & !0x003f_ffff_ffff_fcc0 && e & 0x40 == other & 0x40 && e & 0x80 == other & 0x80
+                    && e & 0xe == other & 0xe && 0xc0 & !e == 0xc0 & !other && 0 & !e == 0 & !other) by (bit_vector)
+                    requires
+                        (e ^ other) & !0x003f_ffff_ffff_fc00u64 == 0,
+                ;
+                lemma_property::<X>(e, other);
+            }
+        }
+        (e ^ other) & !PAGE_NUMBER == 0
+    }
+
+    #[inline(always)]
+    fn page_alike(e: u64, other: u64) -> u64 {
+        let r = (e & PAGE_NUMBER) | (other & !PAGE_NUMBER);
+        proof {
+            assert(r & PAGE_NUMBER == e & PAGE_NUMBER && r & !0x003f_ffff_ffff_fcc0 == other & !0x003f_ffff_ffff_fcc0 && r & 0x40
+                == other & 0x40 && r & 0x80 == other & 0x80) by (bit_vector)
+                requires
+                    r == (e & PAGE_NUMBER) | (other & !PAGE_NUMBER),
+                    PAGE_NUMBER == 0x003f_ffff_ffff_fc00,
+            ;
+            lemma_property::<X>(r, other);
+        }
+        r
+    }
+
+    #[inline(always)]
     unsafe fn link(pa: usize) -> u64 {
         let x = pa as u64 >> 2;
         let r = x | 1;

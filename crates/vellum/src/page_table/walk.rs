@@ -20,6 +20,8 @@ use super::tree::*;
 use super::world::World;
 #[cfg(verus_keep_ghost)]
 use vellum_machine::addr::PAGE_SIZE;
+#[cfg(verus_keep_ghost)]
+use vellum_machine::ptword::all_noted;
 use vstd::prelude::*;
 
 verus! {
@@ -286,6 +288,64 @@ pub open spec fn same_leaves<C: PageTableConfig>(m: Tree, m2: Tree) -> bool {
     &&& forall|k: Place, i: int| m.dom().contains(k) && 0 <= i < 512 ==> (#[trigger] ent::<C>(m2, k, i) is Leaf) == (ent::<C>(m, k, i) is Leaf)
 }
 
+/// Rewrites the leaf that was found on the way to page `v`, in which all is noted, as in `leaf`: it becomes that, which maps
+/// the same address.
+#[inline(always)]
+fn store_leaf<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, v: usize, f: &Found, leaf: u64)
+    requires
+        g.ok::<C>(*old(m)),
+        g.s <= v < g.e,
+        f.ok::<C>(*g, *old(m), v as nat),
+        f.pte is Leaf,
+        all_noted::<FormatOf<C>>(f.word),
+        C::Entry::noted(f.word).up_to(C::Entry::noted(leaf)),
+        meaning::<C>(leaf, f.l as nat) matches Pte::Leaf(a, _) && a == f.pte->Leaf_0,
+    ensures
+        is_replaced::<C>(*g, *old(m), *final(m), place::<C>(v as nat, f.l as nat), idx::<C>(v as nat, f.l as nat), leaf),
+        same_leaves::<C>(*old(m), *final(m)),
+    no_unwind
+{
+    let ghost k = place::<C>(v as nat, f.l as nat);
+    let ghost m0 = *m;
+    proof {
+        C::Consts::consts_ok();
+        lemma_here::<C>(*g, *m, v as nat, f.l as nat);
+    }
+    let i = entry_index::<C::Consts>(v, f.l);
+    store::<C>(g.w.get(), f.pa, i, leaf, Ghost(f.word), Tracked(g.reader.borrow()), Tracked(m.tracked_borrow_mut(k)));
+    proof {
+        lemma_rewritten::<C>(*g, m0, *m, k, i as int, leaf);
+    }
+}
+
+/// A leaf became another, of the same address.
+proof fn lemma_rewritten<C: PageTableConfig>(g: Locks, m0: Tree, m: Tree, k: Place, i: int, leaf: u64)
+    requires
+        g.ok::<C>(m0),
+        m0.dom().contains(k),
+        own_entry(m0, k, i),
+        entry_ok::<C>(m0, g.rng(), k, i),
+        tok_ok::<C>(m0[k], k, g.w@, g.reader@),
+        0 <= i < nr::<C>() <= 512,
+        m == m0.insert(k, m[k]),
+        m[k].ok::<C>(g.w@, g.reader@),
+        stepped(m[k], m0[k], i, leaf, m0[k].kids()),
+        ent::<C>(m0, k, i) is Leaf,
+        meaning::<C>(leaf, k.0) matches Pte::Leaf(a, _) && a == ent::<C>(m0, k, i)->Leaf_0,
+    ensures
+        is_replaced::<C>(g, m0, m, k, i, leaf),
+        same_leaves::<C>(m0, m),
+{
+    assert(m.dom() =~= m0.dom());
+    lemma_replaced::<C>(g, m0, m, k, i, leaf);
+    assert forall|k2: Place, i2: int| m0.dom().contains(k2) && 0 <= i2 < 512 implies (#[trigger] ent::<C>(m, k2, i2) is Leaf) == (
+    ent::<C>(m0, k2, i2) is Leaf) by {
+        if k2 != k {
+            assert(m[k2] == m0[k2]);
+        }
+    }
+}
+
 /// Rewrites the leaf that was found on the way to page `v`: it becomes `leaf`, which maps the same address. What the
 /// walker notes meanwhile stays noted.
 #[verifier::exec_allows_no_decreases_clause]
@@ -338,14 +398,7 @@ fn rewrite_leaf<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, v
         match compare_exchange::<C>(g.w.get(), f.pa, i, word, new, Tracked(g.reader.borrow()), Tracked(m.tracked_borrow_mut(k))) {
             Ok(_) => {
                 proof {
-                    assert(m.dom() =~= m0.dom());
-                    lemma_replaced::<C>(*g, m0, *m, k, i as int, new);
-                    assert forall|k2: Place, i2: int| m0.dom().contains(k2) && 0 <= i2 < 512 implies (#[trigger] ent::<C>(*m, k2, i2) is Leaf) == (
-                    ent::<C>(m0, k2, i2) is Leaf) by {
-                        if k2 != k {
-                            assert(m[k2] == m0[k2]);
-                        }
-                    }
+                    lemma_rewritten::<C>(*g, m0, *m, k, i as int, new);
                 }
                 return ;
             },
@@ -357,6 +410,15 @@ fn rewrite_leaf<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, v
             },
         }
     }
+}
+
+/// Whether all is noted in a leaf.
+#[derive(Clone, Copy)]
+pub enum Settled {
+    /// It is.
+    Yes,
+    /// That is to be looked at.
+    Unknown,
 }
 
 /// Gives the leaf that was found another property. What the walker notes meanwhile stays noted.
@@ -379,15 +441,56 @@ pub fn set_property<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree
             }),
     no_unwind
 {
-    let ghost k = place::<C>(p as nat, f.l as nat);
-    let ghost m0 = *m;
     let (pa, _) = f.pte.as_leaf();
     proof {
         lemma_here::<C>(*g, *m, p as nat, f.l as nat);
     }
     // SAFETY: what a leaf maps fits.
     let leaf = unsafe { C::Entry::leaf(pa, f.l, prop) };
-    rewrite_leaf::<C>(g, Tracked(m), p, f, leaf);
+    set_word::<C>(g, Tracked(m), p, ee, f, leaf, Settled::Unknown, Ghost(prop));
+}
+
+/// Gives the leaf that was found another property, which is that of the word `leaf`. What the walker notes meanwhile stays
+/// noted, and what is noted in `leaf` is; where the leaf is `settled`, that is all.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "two of them are ghosts")]
+pub fn set_word<C: PageTableConfig>(
+    g: &Locks,
+    Tracked(m): Tracked<&mut Tree>,
+    p: usize,
+    ee: usize,
+    f: &Found,
+    leaf: u64,
+    settled: Settled,
+    Ghost(prop): Ghost<PageProperty>,
+)
+    requires
+        settled is Yes ==> all_noted::<FormatOf<C>>(f.word) && C::Entry::noted(f.word).up_to(C::Entry::noted(leaf)),
+        g.ok::<C>(*old(m)),
+        whole::<C>(*g, *old(m), p, ee, *f),
+        f.pte matches Pte::Leaf(pa, _) && meaning::<C>(leaf, f.l as nat) == Pte::Leaf(pa, prop),
+    ensures
+        g.ok::<C>(*final(m)),
+        same_nodes(*old(m), *final(m)),
+        same_leaves::<C>(*old(m), *final(m)),
+        g.finer::<C>(*old(m), *final(m)),
+        forall|w: nat|
+            g.s <= w < g.e ==> #[trigger] g.at::<C>(*final(m), w) == (if p <= w < ee {
+                Some(((g.at::<C>(*old(m), w)->0).0, prop))
+            } else {
+                g.at::<C>(*old(m), w)
+            }),
+    no_unwind
+{
+    let ghost k = place::<C>(p as nat, f.l as nat);
+    let ghost m0 = *m;
+    proof {
+        lemma_here::<C>(*g, *m, p as nat, f.l as nat);
+    }
+    match settled {
+        Settled::Yes => store_leaf::<C>(g, Tracked(m), p, f, leaf),
+        Settled::Unknown => rewrite_leaf::<C>(g, Tracked(m), p, f, leaf),
+    }
     proof {
         lemma_entry_pages::<C>(*g, p as nat, f.l as nat, p as nat, ee as nat);
         assert forall|w: nat| g.s <= w < g.e implies #[trigger] sized_as::<C>(m0, *m, g.top as nat, w) by {

@@ -331,6 +331,36 @@ impl<G: PagingConsts> PageTableEntry<G> for X86Entry<G> {
     }
 
     #[inline(always)]
+    fn is_alike(e: u64, other: u64) -> bool {
+        proof {
+            if (e ^ other) & !ADDRESS == 0 {
+                assert(e & !0x000f_ffff_ffff_f0e0 == other & !0x000f_ffff_ffff_f0e0 && e & 0x20 == other & 0x20 && e & 0x40 == other & 0x40
+                    && 0x60 & !e == 0x60 & !other) by (bit_vector)
+                    requires
+                        (e ^ other) & !0x000f_ffff_ffff_f000u64 == 0,
+                ;
+                lemma_property(e, other);
+            }
+        }
+        (e ^ other) & !ADDRESS == 0
+    }
+
+    #[inline(always)]
+    fn page_alike(e: u64, other: u64) -> u64 {
+        let r = (e & ADDRESS) | (other & !ADDRESS);
+        proof {
+            assert(r & ADDRESS == e & ADDRESS && r & !0x000f_ffff_ffff_f0e0 == other & !0x000f_ffff_ffff_f0e0 && r & 0x20 == other & 0x20
+                && r & 0x40 == other & 0x40) by (bit_vector)
+                requires
+                    r == (e & ADDRESS) | (other & !ADDRESS),
+                    ADDRESS == 0x000f_ffff_ffff_f000,
+            ;
+            lemma_property(r, other);
+        }
+        r
+    }
+
+    #[inline(always)]
     unsafe fn link(pa: usize) -> u64 {
         let x = pa as u64;
         let r = x | 7;
