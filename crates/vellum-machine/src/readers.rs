@@ -26,8 +26,8 @@ pub const LEAVINGS: u64 = 0x1_0000;
 
 /// The word after one reader left. Its last one counts that it did, as far as there is room for that.
 pub open spec fn left(word: u64) -> u64 {
-    (if word % LEAVINGS == 1 && word < u64::MAX - LEAVINGS {
-        word - 1 + LEAVINGS
+    (if word % LEAVINGS == 1 && word + (LEAVINGS - 1) <= u64::MAX {
+        word + (LEAVINGS - 1)
     } else {
         word - 1
     }) as u64
@@ -43,11 +43,21 @@ fn without_reader(word: u64) -> (r: u64)
     opens_invariants none
     no_unwind
 {
-    if word % LEAVINGS == 1 && word < u64::MAX - LEAVINGS {
-        word - 1 + LEAVINGS
+    if word % LEAVINGS == 1 && word <= u64::MAX - (LEAVINGS - 1) {
+        word + (LEAVINGS - 1)
     } else {
+        rarely();
         word - 1
     }
+}
+
+/// Tells the compiler that code that comes here is rare.
+#[cold]
+#[inline(always)]
+fn rarely()
+    opens_invariants none
+    no_unwind
+{
 }
 
 /// The word with one reader more, unless it has as many as it can have.

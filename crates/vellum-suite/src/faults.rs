@@ -19,7 +19,7 @@ fn demand(
             return Err(FaultError::Refused { addr: fault.addr });
         }
         let mut cursor = space.cursor_mut(pages(n..n + 1))?;
-        cursor.map(new_item(Access::RW))?;
+        cursor.map_accessed(new_item(Access::RW), fault.access.into())?;
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! The results as tables, in Markdown.
 use crate::contestants::Role;
-use crate::rows::{Counts, Row};
+use crate::rows::{Counts, Noted, Row};
 use crate::shared::samples;
 use crate::shared::svg::{Chart, ChartRow, row_name};
 use crate::shared::table::{Table, cell, times, verdict};
@@ -101,6 +101,12 @@ impl Results {
         }
         if has(Counts::Changed) {
             writeln!(f, "counted: a count is added for each page mapped, and given up for each unmapped.")?;
+        }
+        if self.measured.iter().any(|measured| measured.row.noted == Noted::Both) {
+            writeln!(
+                f,
+                "written: the pages are accessed and dirty, as a handler of page faults maps them, so that hardware has nothing left to note; in other rows they are neither."
+            )?;
         }
         writeln!(f, "A range by Vellum may take {LEEWAY} times as long as by hand.")?;
         writeln!(

@@ -454,7 +454,7 @@ pub fn set_property<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree
 /// noted, and what is noted in `leaf` is; where the leaf is `settled`, that is all.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "two of them are ghosts")]
-pub fn set_word<C: PageTableConfig>(
+pub(super) fn set_word<C: PageTableConfig>(
     g: &Locks,
     Tracked(m): Tracked<&mut Tree>,
     p: usize,

@@ -209,7 +209,7 @@ impl World {
             self.counts.leave(seat, Tracked(&mut x.count));
             proof {
                 let tracked CpuRes { count, cpu } = x;
-                let last = before % LEAVINGS == 1 && before < u64::MAX - LEAVINGS;
+                let last = before % LEAVINGS == 1 && before + (LEAVINGS - 1) <= u64::MAX;
                 if last {
                     assert(cpu.value().0.remove(reader.key()) =~= Set::<Rid>::empty());
                 }

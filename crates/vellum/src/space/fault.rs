@@ -51,6 +51,16 @@ impl From<MapError> for FaultError {
     }
 }
 
+impl From<FaultAccess> for AccessType {
+    fn from(access: FaultAccess) -> AccessType {
+        match access {
+            FaultAccess::Read => AccessType::Read,
+            FaultAccess::Write => AccessType::Write,
+            FaultAccess::Execute => AccessType::Execute,
+        }
+    }
+}
+
 impl fmt::Display for FaultError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -104,15 +114,10 @@ impl VmSpace {
         if arch::notes_accesses() || !fault.present || cpu::preempt_depth() != 0 {
             return false;
         }
-        let access = match fault.access {
-            FaultAccess::Read => AccessType::Read,
-            FaultAccess::Write => AccessType::Write,
-            FaultAccess::Execute => AccessType::Execute,
-        };
         let page = fault.addr.0 / PAGE_SIZE * PAGE_SIZE;
         // Beyond user space there is no cursor, and nothing to note.
         let cursor = self.cursor_mut(Vaddr(page)..Vaddr(page.saturating_add(PAGE_SIZE)));
-        cursor.and_then(|mut cursor| cursor.note(access)).unwrap_or(false)
+        cursor.and_then(|mut cursor| cursor.note(fault.access.into())).unwrap_or(false)
     }
 
     /// Has the handler of this space resolve a page fault.

@@ -40,7 +40,7 @@
 //! | who changes an entry | who activates the table | who leaves it |
 //! | --- | --- | --- |
 //! | 1. store the entry | 1. add itself to the set | 1. set another root, which forgets its translations |
-//! | 2. fence | 2. fence | 2. take itself out of the set |
+//! | 2. fence (on x86-64 the exchange of an entry is one) | 2. fence | 2. take itself out of the set |
 //! | 3. read the set, ask its members | 3. set the root; from here on it walks the table | |
 //!
 //! *Activation.* Both fences are sequentially consistent, so one comes first. If it is the changer's, the

@@ -59,7 +59,7 @@ pub fn resolve(
             frame
         }
     };
-    cursor.map(MappedItem::new(frame, prop))?;
+    cursor.map_accessed(MappedItem::new(frame, prop), fault.access.into())?;
     Ok(())
 }
 

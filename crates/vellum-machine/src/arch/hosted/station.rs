@@ -8,7 +8,7 @@ use super::std::boxed::Box;
 use super::std::collections::VecDeque;
 use super::std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use super::std::thread::{self, Thread};
-use super::{MACHINE, PROCESSOR};
+use super::{MACHINE, PROCESSOR, be};
 use crate::cpu::CpuId;
 use crate::tlb::Statistics;
 use core::fmt;
@@ -158,7 +158,7 @@ impl Station {
             // SAFETY: `Seat::take` made it from a box that is never freed, before the state was ever HALTED. Its
             // state is BORROWED by this thread: nobody else uses it until the state is HALTED again.
             let processor = unsafe { &*self.processor.load(Ordering::Acquire) };
-            PROCESSOR.set(Some(processor));
+            be(Some(processor));
             processor.serve();
         }
     }
@@ -184,7 +184,7 @@ impl<'a> Borrowed<'a> {
 
 impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
-        PROCESSOR.set(self.before);
+        be(self.before);
         // Release by SeqCst: hands the processor on.
         self.station.state.store(HALTED, Ordering::SeqCst);
     }
@@ -246,7 +246,7 @@ impl Seat {
         station.processor.store(processor, Ordering::Release);
         // SAFETY: made just now from a box that is never freed.
         let processor: &'static Processor = unsafe { &*processor };
-        PROCESSOR.set(Some(processor));
+        be(Some(processor));
         // It has read nothing of any table yet. Who missed it here had written before what it will read: the lock orders it.
         station.mailbox().open = true;
         Ok(Seat { station, processor, on_this_thread: PhantomData })
@@ -276,7 +276,7 @@ struct Halted<'a>(&'a Seat);
 
 impl<'a> Halted<'a> {
     fn new(seat: &'a Seat) -> Halted<'a> {
-        PROCESSOR.set(None);
+        be(None);
         // Release by SeqCst: hands the processor to whoever borrows it; see `Station::post`.
         seat.station.state.store(HALTED, Ordering::SeqCst);
         Halted(seat)
@@ -291,7 +291,7 @@ impl Drop for Halted<'_> {
         while state.compare_exchange_weak(HALTED, RUNNING, Ordering::Acquire, Ordering::Relaxed).is_err() {
             thread::yield_now();
         }
-        PROCESSOR.set(Some(seat.processor));
+        be(Some(seat.processor));
         seat.processor.interrupt_point();
     }
 }
@@ -306,6 +306,6 @@ impl Drop for Seat {
                 break;
             }
         }
-        PROCESSOR.set(None);
+        be(None);
     }
 }
