@@ -111,7 +111,7 @@ impl Results {
         writeln!(f, "A range by Vellum may take {LEEWAY} times as long as by hand.")?;
         writeln!(
             f,
-            "they do less: alone, peers lock nothing; alone or not, they lose what hardware notes in what they change or take out.\n"
+            "they do less: alone, peers lock nothing; alone or not, they lose what hardware notes in what they change or take out, unless that was written.\n"
         )
     }
 

@@ -150,13 +150,13 @@ impl Row {
     }
 
     /// Whether peers do as much as Vellum: they lock where there are two threads, and lose nothing that hardware notes where
-    /// nothing that was mapped is changed or taken out.
+    /// nothing that was mapped is changed or taken out, or all is noted in it.
     pub fn peers_do_as_much(&self) -> bool {
         let maps_or_looks = matches!(
             self.work,
             Work::MapRange | Work::Query | Work::MapOne | Work::RandomMap | Work::MapHuge
         );
-        maps_or_looks && self.threads > 1
+        (maps_or_looks || self.noted == Noted::Both) && self.threads > 1
     }
 
     /// Says what one operation is. Counts are the name's business; there is no shootdown unless it says so, and
