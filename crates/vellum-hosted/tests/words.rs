@@ -97,6 +97,26 @@ fn what_a_walker_notes_meanwhile_comes_out_of_the_swap() {
     assert_eq!(compare_exchange(0, stale, 0), Err(1 | DIRTY));
 }
 
+/// A page that user code accesses.
+const VA: Vaddr = Vaddr(0x40_0000);
+
+/// Carries `change` out, while this processor tries to access the page again and again, with a walk each time.
+fn while_a_walker(change: impl FnOnce() + Send, access: impl Fn()) {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let changer = scope.spawn(|| {
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(change));
+            over.store(true, Ordering::SeqCst);
+            outcome
+        });
+        while !over.load(Ordering::SeqCst) {
+            tlb::flush_addr(VA);
+            access();
+        }
+        assert!(changer.join().unwrap().is_ok());
+    });
+}
+
 /// Waits until `done`, and gives up after a while.
 fn wait_until(done: impl Fn() -> bool) {
     let start = std::time::Instant::now();
@@ -108,7 +128,6 @@ fn wait_until(done: impl Fn() -> bool) {
 
 #[test]
 fn a_word_that_leads_nowhere_is_stored_to_while_a_walker_tries() {
-    const VA: Vaddr = Vaddr(0x40_0000);
     let machine = machine(config());
     machine.run_on(CpuId::BOOT, || {
         let tables = Tables::new();
@@ -117,7 +136,7 @@ fn a_word_that_leads_nowhere_is_stored_to_while_a_walker_tries() {
         let mapped = get(leaf);
         set(leaf, 0);
         tables.activate();
-        let (tries, over) = (AtomicU64::new(0), AtomicBool::new(false));
+        let tries = AtomicU64::new(0);
         let change = || {
             for _ in 0..200 {
                 let now = tries.load(Ordering::SeqCst);
@@ -133,25 +152,15 @@ fn a_word_that_leads_nowhere_is_stored_to_while_a_walker_tries() {
                 assert_eq!(unsafe { ptword::swap::<ptword::Native>(node, i, 0, ghost()) }, mapped | A);
             }
         };
-        std::thread::scope(|scope| {
-            let changer = scope.spawn(|| {
-                let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(change));
-                over.store(true, Ordering::SeqCst);
-                outcome
-            });
-            while !over.load(Ordering::SeqCst) {
-                tlb::flush_addr(VA);
-                let _ = user::load_u64(VA);
-                tries.fetch_add(1, Ordering::SeqCst);
-            }
-            assert!(changer.join().unwrap().is_ok());
+        while_a_walker(change, || {
+            let _ = user::load_u64(VA);
+            tries.fetch_add(1, Ordering::SeqCst);
         });
     });
 }
 
 #[test]
 fn a_word_in_which_all_is_noted_is_stored_to_while_a_walker_writes() {
-    const VA: Vaddr = Vaddr(0x40_0000);
     const D: u64 = 1 << 6;
     assert!(ptword::X86_64::settled(P | A | D) && ptword::RiscV::<ptword::Base>::settled(0xcf));
     assert!([P, P | A, P | D].iter().all(|&word| !ptword::X86_64::settled(word)));
@@ -164,7 +173,7 @@ fn a_word_in_which_all_is_noted_is_stored_to_while_a_walker_writes() {
         let noted = get(leaf) | A | D;
         set(leaf, noted);
         tables.activate();
-        let (writes, over) = (AtomicU64::new(0), AtomicBool::new(false));
+        let writes = AtomicU64::new(0);
         let store = |v| {
             let ghosts = (Ghost::assume_new(), Ghost::assume_new());
             // SAFETY: the frame belongs to the tests, the index is below 512, and the word is zero or has both bits.
@@ -180,19 +189,10 @@ fn a_word_in_which_all_is_noted_is_stored_to_while_a_walker_writes() {
                 store(noted);
             }
         };
-        std::thread::scope(|scope| {
-            let changer = scope.spawn(|| {
-                let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(change));
-                over.store(true, Ordering::SeqCst);
-                outcome
-            });
-            while !over.load(Ordering::SeqCst) {
-                tlb::flush_addr(VA);
-                if user::store_u64(VA, 7).is_ok() {
-                    writes.fetch_add(1, Ordering::SeqCst);
-                }
+        while_a_walker(change, || {
+            if user::store_u64(VA, 7).is_ok() {
+                writes.fetch_add(1, Ordering::SeqCst);
             }
-            assert!(changer.join().unwrap().is_ok());
         });
     });
 }

@@ -294,7 +294,7 @@ fn answer(page: usize) {
 
 /// Has all processors that use the table forget a page.
 fn flush(va: Vaddr) {
-    // The swap before it is a fence, too.
+    // The swap before it is a fence, too. An entry that was written is stored to: in those rows nobody else uses the table.
     let users = USERS.load_after_exchange();
     if users.is_empty() {
         return;

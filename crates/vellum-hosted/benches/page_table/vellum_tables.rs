@@ -6,10 +6,10 @@ use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 use vellum::frame::UFrame;
 use vellum::page_table::{
-    Access, AccessType, FourLevel, Fragment, KernelPtConfig, MappedItem, MappedRange, PageProperty,
-    PageTable, PageTableConfig, Replaced, Untracked, UserPtConfig,
+    Access, AccessType, CursorMut, FourLevel, Fragment, KernelPtConfig, MappedItem, MappedRange,
+    PageProperty, PageTable, PageTableConfig, Replaced, Untracked, UserPtConfig,
 };
-use vellum::space::VmSpace;
+use vellum::space::{self, VmSpace};
 use vellum_machine::addr::{PAGE_SIZE, Paddr, Vaddr};
 
 fn vas(base: usize, pages: Range<usize>) -> Range<Vaddr> {
@@ -38,9 +38,23 @@ fn read_only(prop: PageProperty) -> PageProperty {
     prop.with_access(Access::R)
 }
 
+/// Maps a frame where nothing is. Each way has an end of its own: answers that are joined go through memory.
 #[inline(always)]
-fn nothing_was_there<E>(mapped: Result<Option<Replaced<MappedItem>>, E>) {
-    assert!(matches!(mapped, Ok(None)), "nothing is mapped there yet");
+fn map_new(cursor: &mut CursorMut<'_, UserPtConfig>, frame: UFrame, noted: Noted) {
+    let nothing_was_there = |mapped| assert!(matches!(mapped, Ok(None)), "nothing is mapped there yet");
+    match noted {
+        Noted::Nothing => nothing_was_there(cursor.map(mapped(frame))),
+        Noted::Both => nothing_was_there(cursor.map_accessed(mapped(frame), AccessType::Write)),
+    }
+}
+
+/// The same in a space.
+#[inline(always)]
+fn map_in_space(cursor: &mut space::CursorMut<'_>, frame: UFrame, noted: Noted) {
+    match noted {
+        Noted::Nothing => cursor.map(mapped(frame)).expect("there is memory"),
+        Noted::Both => cursor.map_accessed(mapped(frame), AccessType::Write).expect("there is memory"),
+    }
 }
 
 /// A page table of its own, whose translations nobody caches.
@@ -85,10 +99,7 @@ impl Table for VellumTable<'_> {
 
     fn map(&self, page: usize, frame: UFrame, noted: Noted) {
         let mut cursor = self.table.cursor_mut(vas(0, page..page + 1)).expect("it is a range");
-        match noted {
-            Noted::Nothing => nothing_was_there(cursor.map(mapped(frame))),
-            Noted::Both => nothing_was_there(cursor.map_accessed(mapped(frame), AccessType::Write)),
-        }
+        map_new(&mut cursor, frame, noted);
     }
 
     fn unmap(&self, pages: Range<usize>, mut keep: impl FnMut(UFrame)) {
@@ -125,10 +136,7 @@ impl Table for VellumTable<'_> {
     fn pair(&self, page: usize, frame: UFrame, noted: Noted) -> Option<UFrame> {
         let mut cursor = self.table.cursor_mut(vas(0, page..page + 1)).expect("it is a range");
         let start = cursor.virt_addr();
-        match noted {
-            Noted::Nothing => nothing_was_there(cursor.map(mapped(frame))),
-            Noted::Both => nothing_was_there(cursor.map_accessed(mapped(frame), AccessType::Write)),
-        }
+        map_new(&mut cursor, frame, noted);
         cursor.jump(start).expect("it is in the range");
         let mut out = None;
         let mut keep = |fragment| {
@@ -200,10 +208,7 @@ impl Table for Space<'_> {
 
     fn map(&self, page: usize, frame: UFrame, noted: Noted) {
         let mut cursor = self.space.cursor_mut(vas(0, page..page + 1)).expect("it is a range");
-        match noted {
-            Noted::Nothing => cursor.map(mapped(frame)).expect("there is memory"),
-            Noted::Both => cursor.map_accessed(mapped(frame), AccessType::Write).expect("there is memory"),
-        }
+        map_in_space(&mut cursor, frame, noted);
     }
 
     fn unmap(&self, _pages: Range<usize>, _keep: impl FnMut(UFrame)) {
@@ -229,10 +234,7 @@ impl Table for Space<'_> {
     fn pair(&self, page: usize, frame: UFrame, noted: Noted) -> Option<UFrame> {
         let mut cursor = self.space.cursor_mut(vas(0, page..page + 1)).expect("it is a range");
         let start = cursor.virt_addr();
-        match noted {
-            Noted::Nothing => cursor.map(mapped(frame)).expect("there is memory"),
-            Noted::Both => cursor.map_accessed(mapped(frame), AccessType::Write).expect("there is memory"),
-        }
+        map_in_space(&mut cursor, frame, noted);
         cursor.jump(start).expect("it is in the range");
         assert_eq!(cursor.unmap(PAGE_SIZE), Ok(1));
         None

@@ -323,11 +323,7 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     #[inline(always)]
     pub fn map(&mut self, item: C::Item) -> (r: Result<Option<Replaced<C::Item>>, MapError<C::Item>>)
         ensures
-            final(self).root() == old(self).root(),
-            match r {
-                Ok(old_item) => final(self).has_replaced(*old(self), old_item),
-                Err(_) => final(self).is_as(*old(self)),
-            },
+            final(self).has_mapped(*old(self), r),
     {
         self.map_by(item, None)
     }
@@ -345,11 +341,7 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     #[inline(always)]
     pub fn map_accessed(&mut self, item: C::Item, access: AccessType) -> (r: Result<Option<Replaced<C::Item>>, MapError<C::Item>>)
         ensures
-            final(self).root() == old(self).root(),
-            match r {
-                Ok(old_item) => final(self).has_replaced(*old(self), old_item),
-                Err(_) => final(self).is_as(*old(self)),
-            },
+            final(self).has_mapped(*old(self), r),
     {
         self.map_by(item, Some(access))
     }
@@ -358,11 +350,7 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
     #[inline(always)]
     pub(crate) fn map_by(&mut self, item: C::Item, access: Option<AccessType>) -> (r: Result<Option<Replaced<C::Item>>, MapError<C::Item>>)
         ensures
-            final(self).root() == old(self).root(),
-            match r {
-                Ok(old_item) => final(self).has_replaced(*old(self), old_item),
-                Err(_) => final(self).is_as(*old(self)),
-            },
+            final(self).has_mapped(*old(self), r),
     {
         let ghost o = *self;
         let ghost what = item;
@@ -378,6 +366,15 @@ impl<C: PageTableConfig> CursorMut<'_, C> {
             }
         }
         r
+    }
+
+    /// What mapping an item came to.
+    pub open spec fn has_mapped(self, o: Self, r: Result<Option<Replaced<C::Item>>, MapError<C::Item>>) -> bool {
+        &&& self.root() == o.root()
+        &&& match r {
+            Ok(old_item) => self.has_replaced(o, old_item),
+            Err(_) => self.is_as(o),
+        }
     }
 
     /// What was mapped in `o` and is not any more is `old_item`, which was mapped where the cursor was.

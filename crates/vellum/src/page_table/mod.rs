@@ -11,7 +11,7 @@
 //! A node that was emptied is unlinked, marked stray, and becomes a frame again once every processor was outside
 //! every cursor. Reading order: `geometry`, `entry`, `config`; `protocol` and `spec` (what is proved about nodes);
 //! `node`, `life`, `world` (single steps); `tree`, `subtree`, `ops`, `descent`, `near`, `walk`, `put`, `over`, `way`, `run`, `cut`, `lock` (sub-trees);
-//! `keeper`, `session`, `protect`, `range`, `cursor`, `table`.
+//! `keeper`, `session`, `mapping`, `protect`, `range`, `cursor`, `table`.
 
 #[cfg(verus_keep_ghost)]
 mod claims;
@@ -35,6 +35,7 @@ mod life;
 mod lock;
 #[cfg(verus_keep_ghost)]
 mod loose;
+mod mapping;
 #[cfg(verus_keep_ghost)]
 pub(crate) mod mmu;
 mod native;

@@ -451,12 +451,7 @@ impl<C: PageTableConfig> Session<C> {
             o.g.finer::<C>(m1, self.tree@),
             whole::<C>(o.g, m1, p, ee, f),
             o.g.nothing_in::<C>(m1, o.v as nat, p as nat),
-            forall|w: nat|
-                o.g.s <= w < o.g.e ==> #[trigger] o.g.at::<C>(self.tree@, w) == (if p <= w < ee {
-                    Some(((o.g.at::<C>(m1, w)->0).0, prop))
-                } else {
-                    o.g.at::<C>(m1, w)
-                }),
+            recoloured_at::<C>(o.g, m1, self.tree@, p, ee, prop),
         ensures
             self.mapped().dom() == o.mapped().dom(),
             self.mapped().remove_keys(between(p as nat, ee as nat)) == o.mapped().remove_keys(between(p as nat, ee as nat)),
@@ -565,12 +560,7 @@ proof fn lemma_recoloured<C: PageTableConfig>(
         whole::<C>(g, m, p, ee, f),
         a <= p,
         recoloured::<C>(map, view::<C>(m, g.rng()), a, p as nat),
-        forall|w: nat|
-            g.s <= w < g.e ==> #[trigger] g.at::<C>(m2, w) == (if p <= w < ee {
-                Some(((g.at::<C>(m, w)->0).0, prop))
-            } else {
-                g.at::<C>(m, w)
-            }),
+        recoloured_at::<C>(g, m, m2, p, ee, prop),
     ensures
         recoloured::<C>(map, view::<C>(m2, g.rng()), a, ee as nat),
         nr_mapped(map, a, ee as nat) == nr_mapped(map, a, p as nat) + (ee - p),

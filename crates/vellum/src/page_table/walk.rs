@@ -421,6 +421,25 @@ pub enum Settled {
     Unknown,
 }
 
+/// The pages `[p, ee)` got a property; where they lead and all else is as it was.
+pub open spec fn is_given<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree, p: usize, ee: usize, prop: PageProperty) -> bool {
+    &&& g.ok::<C>(m2)
+    &&& same_nodes(m, m2)
+    &&& same_leaves::<C>(m, m2)
+    &&& g.finer::<C>(m, m2)
+    &&& recoloured_at::<C>(g, m, m2, p, ee, prop)
+}
+
+/// The pages `[p, ee)` translate with a property to where they did, all others as before.
+pub open spec fn recoloured_at<C: PageTableConfig>(g: Locks, m: Tree, m2: Tree, p: usize, ee: usize, prop: PageProperty) -> bool {
+    forall|w: nat|
+        g.s <= w < g.e ==> #[trigger] g.at::<C>(m2, w) == (if p <= w < ee {
+            Some(((g.at::<C>(m, w)->0).0, prop))
+        } else {
+            g.at::<C>(m, w)
+        })
+}
+
 /// Gives the leaf that was found another property. What the walker notes meanwhile stays noted.
 #[inline(always)]
 pub fn set_property<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree>, p: usize, ee: usize, f: &Found, prop: PageProperty)
@@ -429,16 +448,7 @@ pub fn set_property<C: PageTableConfig>(g: &Locks, Tracked(m): Tracked<&mut Tree
         whole::<C>(*g, *old(m), p, ee, *f),
         C::Entry::holds(prop),
     ensures
-        g.ok::<C>(*final(m)),
-        same_nodes(*old(m), *final(m)),
-        same_leaves::<C>(*old(m), *final(m)),
-        g.finer::<C>(*old(m), *final(m)),
-        forall|w: nat|
-            g.s <= w < g.e ==> #[trigger] g.at::<C>(*final(m), w) == (if p <= w < ee {
-                Some(((g.at::<C>(*old(m), w)->0).0, prop))
-            } else {
-                g.at::<C>(*old(m), w)
-            }),
+        is_given::<C>(*g, *old(m), *final(m), p, ee, prop),
     no_unwind
 {
     let (pa, _) = f.pte.as_leaf();
@@ -470,16 +480,7 @@ pub(super) fn set_word<C: PageTableConfig>(
         whole::<C>(*g, *old(m), p, ee, *f),
         f.pte matches Pte::Leaf(pa, _) && meaning::<C>(leaf, f.l as nat) == Pte::Leaf(pa, prop),
     ensures
-        g.ok::<C>(*final(m)),
-        same_nodes(*old(m), *final(m)),
-        same_leaves::<C>(*old(m), *final(m)),
-        g.finer::<C>(*old(m), *final(m)),
-        forall|w: nat|
-            g.s <= w < g.e ==> #[trigger] g.at::<C>(*final(m), w) == (if p <= w < ee {
-                Some(((g.at::<C>(*old(m), w)->0).0, prop))
-            } else {
-                g.at::<C>(*old(m), w)
-            }),
+        is_given::<C>(*g, *old(m), *final(m), p, ee, prop),
     no_unwind
 {
     let ghost k = place::<C>(p as nat, f.l as nat);

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use vellum::frame::UFrame;
 use vellum::frame::allocator::FrameAllocOptions;
 use vellum::io::UntypedMem;
-use vellum::space::{Access, FaultAccess, FaultError, MappedItem, PageFault, PageProperty, VmSpace};
+use vellum::space::{Access, FaultError, MappedItem, PageFault, PageProperty, VmSpace};
 use vellum::sync::SpinLock;
 use vellum_machine::addr::{PAGE_SIZE, Vaddr};
 
@@ -30,14 +30,15 @@ pub fn resolve(
     let refused = FaultError::Refused { addr: fault.addr };
     let page = fault.addr.0 / PAGE_SIZE * PAGE_SIZE;
     let area = areas.lock().of(fault.addr.0).cloned().ok_or(refused)?;
-    if !allows(area.access, fault.access) {
+    let access = fault.access.into();
+    if !area.access.permits(access) {
         return Err(refused);
     }
     let mut cursor = space.cursor_mut(Vaddr(page)..Vaddr(page + PAGE_SIZE))?;
     let prop = PageProperty::user(area.access);
     let frame = match cursor.query()?.item {
         // Somebody was faster, or it is shared.
-        Some(MappedItem { prop, .. }) if allows(prop.access, fault.access) => return Ok(()),
+        Some(MappedItem { prop, .. }) if prop.access.permits(access) => return Ok(()),
         Some(item) => {
             // Programs have no huge pages.
             let frame = item.frames.into_frame().map_err(|_| refused)?;
@@ -59,7 +60,7 @@ pub fn resolve(
             frame
         }
     };
-    cursor.map_accessed(MappedItem::new(frame, prop), fault.access.into())?;
+    cursor.map_accessed(MappedItem::new(frame, prop), access)?;
     Ok(())
 }
 
@@ -92,15 +93,6 @@ pub fn share(areas: &Areas, parent: &VmSpace, child: &VmSpace) -> Result<(), Fau
 pub fn read_only(prop: PageProperty) -> PageProperty {
     let access = if prop.access == Access::RW { Access::R } else { prop.access };
     PageProperty { access, ..prop }
-}
-
-/// Whether an access is among those that may be made.
-fn allows(access: Access, wanted: FaultAccess) -> bool {
-    match wanted {
-        FaultAccess::Read => matches!(access, Access::R | Access::RW | Access::RX),
-        FaultAccess::Write => access == Access::RW,
-        FaultAccess::Execute => access == Access::RX,
-    }
 }
 
 fn new_frame() -> Result<UFrame, FaultError> {

@@ -162,14 +162,6 @@ fn allows(prot: Prot, access: FaultAccess) -> bool {
     }
 }
 
-fn entry_allows(property: PageProperty, access: FaultAccess) -> bool {
-    match access {
-        FaultAccess::Read => property.access.readable(),
-        FaultAccess::Write => property.access.writable(),
-        FaultAccess::Execute => property.access.executable(),
-    }
-}
-
 impl Keeper {
     /// Resolves a fault. The page is locked first and its area read then: whoever changes both changes the area first.
     pub(super) fn resolve(&self, space: &Arc<VmSpace>, fault: &PageFault) -> Result<(), FaultError> {
@@ -201,7 +193,7 @@ impl Keeper {
             Some(item) if fault.access == FaultAccess::Write && on_write(item.prop) == OnWrite::Copy => {
                 self.unshare(&mut cursor, at, &area, item)
             }
-            Some(item) if entry_allows(item.prop, fault.access) => {
+            Some(item) if item.prop.access.permits(fault.access.into()) => {
                 count(&self.counters.spurious);
                 Ok(())
             }

@@ -96,7 +96,6 @@ static MACHINE: OnceLock<Machine> = OnceLock::new();
 std::thread_local! {
     /// The processor that this thread is at the moment.
     static PROCESSOR: Cell<Option<&'static Processor>> = const { Cell::new(None) };
-
     /// Its number, or that of no processor: it is asked for more often than all the rest.
     static NUMBER: Cell<u32> = const { Cell::new(u32::MAX) };
     /// Turns of waiting that this thread has made.
