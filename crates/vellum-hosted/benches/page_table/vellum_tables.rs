@@ -38,10 +38,14 @@ fn read_only(prop: PageProperty) -> PageProperty {
     prop.with_access(Access::R)
 }
 
+#[inline(always)]
+fn nothing_was_there<E>(mapped: Result<Option<Replaced<MappedItem>>, E>) {
+    assert!(matches!(mapped, Ok(None)), "nothing is mapped there yet");
+}
+
 /// Maps a frame where nothing is. Each way has an end of its own: answers that are joined go through memory.
 #[inline(always)]
 fn map_new(cursor: &mut CursorMut<'_, UserPtConfig>, frame: UFrame, noted: Noted) {
-    let nothing_was_there = |mapped| assert!(matches!(mapped, Ok(None)), "nothing is mapped there yet");
     match noted {
         Noted::Nothing => nothing_was_there(cursor.map(mapped(frame))),
         Noted::Both => nothing_was_there(cursor.map_accessed(mapped(frame), AccessType::Write)),
